@@ -1,0 +1,1 @@
+//! Is this slashable, and is it written down?
