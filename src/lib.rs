@@ -1,1 +1,4 @@
 //! Portcullis.
+
+pub mod config;
+pub mod limits;

@@ -1,0 +1,188 @@
+//! The configuration as it holds, with where each value came from: for the log at start and for
+//! `portcullis check-config`.
+
+use std::fmt;
+
+use toml::Value;
+
+use super::groups::KeySelection;
+use super::{Config, KeyGroup, LogFormat, NetworkSource, fields, hex, redact};
+
+/// Where a value came from, the strongest last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// The file.
+    File,
+    /// A `PORTCULLIS_` variable.
+    Environment,
+    /// A flag.
+    CommandLine,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Default => "default",
+            Self::File => "from file",
+            Self::Environment => "from environment",
+            Self::CommandLine => "from command line",
+        })
+    }
+}
+
+/// One key of the effective configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// `section.field`.
+    pub path: String,
+    /// Its value, fit to be shown, as TOML writes it.
+    pub value: String,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+impl Config {
+    /// Every key that has one value, section by section; without those that are not set.
+    pub fn settings(&self) -> Vec<Setting> {
+        let shown = |path: String| {
+            let value = self.value_of(&path)?;
+            let value = redact::urls(&value.to_string()).into_owned();
+            let origin = self.origins.get(&path).copied().unwrap_or(Origin::Default);
+            Some(Setting {
+                path,
+                value,
+                origin,
+            })
+        };
+        fields::all().filter_map(|(path, _)| shown(path)).collect()
+    }
+
+    /// The whole as TOML, each value with its origin in a comment, and the keys of groups counted.
+    pub fn effective(&self) -> String {
+        let mut text = String::new();
+        let mut open = "";
+        let settings = self.settings();
+        for Setting {
+            path,
+            value,
+            origin,
+        } in &settings
+        {
+            let (section, field) = path.split_once('.').expect("every key is section.field");
+            if section != open {
+                text.push_str(if open.is_empty() { "" } else { "\n" });
+                text.push_str(&format!("[{section}]\n"));
+                open = section;
+                if section == "network" && !self.network.fork_epochs.is_empty() {
+                    text.push_str(&format!("{}\n", self.fork_epochs()));
+                }
+            }
+            text.push_str(&format!("{field} = {value} # {origin}\n"));
+        }
+        for group in self.groups.iter() {
+            text.push_str(&group_as_toml(group));
+        }
+        text
+    }
+
+    fn fork_epochs(&self) -> String {
+        let epochs = &self.network.fork_epochs;
+        let forks = epochs
+            .iter()
+            .map(|(fork, epoch)| format!("{fork} = {epoch}"));
+        let forks = forks.collect::<Vec<_>>().join(", ");
+        format!("fork_epochs = {{ {forks} }} # {}", Origin::File)
+    }
+
+    fn value_of(&self, path: &str) -> Option<Value> {
+        let text = |text: &dyn ToString| Some(Value::String(text.to_string()));
+        let integer = |number: u64| Some(Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
+        let millis = |duration: std::time::Duration| {
+            integer(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+        };
+        match path {
+            "network.name" => match &self.network.source {
+                NetworkSource::Builtin(name) => text(name),
+                NetworkSource::File { .. } => None,
+            },
+            "network.config" | "network.genesis_time" | "network.genesis_validators_root" => {
+                match &self.network.source {
+                    NetworkSource::Builtin(_) => None,
+                    NetworkSource::File {
+                        path: file,
+                        genesis_time,
+                        genesis_validators_root,
+                    } => match path {
+                        "network.config" => text(&file.display()),
+                        "network.genesis_time" => integer(*genesis_time),
+                        _ => text(&hex::format(genesis_validators_root)),
+                    },
+                }
+            }
+            "listen.address" => text(&self.listen.address),
+            "listen.path_prefix" => text(&self.listen.path_prefix),
+            "listen.host_allowlist" => Some(Value::from(self.listen.host_allowlist.clone())),
+            "listen.workers" => integer(self.listen.workers.map_or(0, |n| n.get() as u64)),
+            "metrics.address" => match self.metrics.address {
+                Some(address) => text(&address),
+                None => text(&"off"),
+            },
+            "upstream.url" => text(&self.upstream.url.to_string().trim_end_matches('/')),
+            "upstream.timeout_ms" => millis(self.upstream.timeout),
+            "upstream.connections_per_worker" => {
+                integer(self.upstream.connections_per_worker as u64)
+            }
+            "upstream.refresh_interval_s" => integer(self.upstream.refresh_interval.as_secs()),
+            "slashing.directory" => text(&self.slashing.directory.display()),
+            "slashing.witness" => text(&self.slashing.witness.display()),
+            "slashing.key_set" => text(&self.slashing.key_set),
+            "slashing.min_target_age_epochs" => integer(self.slashing.min_target_age_epochs),
+            "log.format" => match self.log.format {
+                LogFormat::Plain => text(&"plain"),
+                LogFormat::Json => text(&"json"),
+            },
+            "log.level" => text(&self.log.level),
+            "web3signer.compat_mismatch_500" => {
+                Some(Value::Boolean(self.web3signer.compat_mismatch_500))
+            }
+            limit => {
+                let limit = limit.strip_prefix("limits.")?;
+                let limits = self.limits.named();
+                integer(limits.into_iter().find(|(field, _)| *field == limit)?.1)
+            }
+        }
+    }
+}
+
+fn group_as_toml(group: &KeyGroup) -> String {
+    let KeyGroup {
+        name,
+        keys,
+        allow_voluntary_exit,
+        voluntary_exits_max,
+        voluntary_exits_group_max,
+        allow_deposit,
+        deposits_max,
+    } = group;
+    let keys = match keys {
+        KeySelection::All => "all = true".to_owned(),
+        KeySelection::Listed { keys, file: None } => format!("# keys: {}", keys.len()),
+        KeySelection::Listed {
+            keys,
+            file: Some(file),
+        } => {
+            let file = Value::String(file.display().to_string());
+            format!("keys_file = {file} # {} keys", keys.len())
+        }
+    };
+    format!(
+        "\n[[groups]]\nname = \"{name}\"\n{keys}\n\
+         allow_voluntary_exit = {allow_voluntary_exit}\n\
+         voluntary_exits_max = {voluntary_exits_max}\n\
+         voluntary_exits_group_max = {voluntary_exits_group_max}\n\
+         allow_deposit = {allow_deposit}\n\
+         deposits_max = {deposits_max}\n"
+    )
+}

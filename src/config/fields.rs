@@ -1,0 +1,80 @@
+//! The keys that have one value each: what the environment may set, and what the effective
+//! configuration shows. Key groups and fork epochs are set in the file alone.
+
+use crate::limits::Limits;
+
+/// The type of a key's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Integer,
+    Boolean,
+    /// Texts; in an environment variable separated by commas.
+    List,
+}
+
+/// `section.field`, without those of `[limits]`, which all are integers.
+const FIELDS: [(&str, Kind); 20] = [
+    ("network.name", Kind::Text),
+    ("network.config", Kind::Text),
+    ("network.genesis_time", Kind::Integer),
+    ("network.genesis_validators_root", Kind::Text),
+    ("listen.address", Kind::Text),
+    ("listen.path_prefix", Kind::Text),
+    ("listen.host_allowlist", Kind::List),
+    ("listen.workers", Kind::Integer),
+    ("metrics.address", Kind::Text),
+    ("upstream.url", Kind::Text),
+    ("upstream.timeout_ms", Kind::Integer),
+    ("upstream.connections_per_worker", Kind::Integer),
+    ("upstream.refresh_interval_s", Kind::Integer),
+    ("slashing.directory", Kind::Text),
+    ("slashing.witness", Kind::Text),
+    ("slashing.key_set", Kind::Text),
+    ("slashing.min_target_age_epochs", Kind::Integer),
+    ("log.format", Kind::Text),
+    ("log.level", Kind::Text),
+    ("web3signer.compat_mismatch_500", Kind::Boolean),
+];
+
+/// Every key with its type.
+pub(super) fn all() -> impl Iterator<Item = (String, Kind)> {
+    let limits = Limits::default().named();
+    FIELDS
+        .into_iter()
+        .map(|(path, kind)| (path.to_owned(), kind))
+        .chain(
+            limits
+                .into_iter()
+                .map(|(field, _)| (format!("limits.{field}"), Kind::Integer)),
+        )
+}
+
+/// The environment variable of a key.
+pub(super) fn variable(path: &str) -> String {
+    format!("{PREFIX}{}", path.replace('.', "_").to_ascii_uppercase())
+}
+
+/// What every variable of ours begins with.
+pub(super) const PREFIX: &str = "PORTCULLIS_";
+
+/// Whether Kubernetes sets this variable, for a service that happens to be named `portcullis` or
+/// `portcullis-something`: `<SERVICE>_SERVICE_HOST`, `<SERVICE>_SERVICE_PORT[_<NAME>]`,
+/// `<SERVICE>_PORT` (a URL) and `<SERVICE>_PORT_<NUMBER>_<PROTOCOL>[_...]`.
+pub(super) fn is_service_link(name: &str, value: &str) -> bool {
+    let is_port_of_protocol = || {
+        name.split("_PORT_").skip(1).any(|rest| {
+            rest.split_once('_').is_some_and(|(number, protocol)| {
+                number.parse::<u16>().is_ok()
+                    && ["TCP", "UDP", "SCTP"]
+                        .iter()
+                        .any(|known| protocol.starts_with(known))
+            })
+        })
+    };
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || (name.ends_with("_PORT") && value.contains("://"))
+        || is_port_of_protocol()
+}

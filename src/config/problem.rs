@@ -1,0 +1,156 @@
+//! What can be wrong with a configuration, and where. All of it is the operator's to mend.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use super::document::Position;
+use super::redact;
+use crate::limits::LimitsError;
+
+/// Why there is no [`Config`](super::Config).
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The configuration file cannot be read.
+    #[error("cannot read the configuration file {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Something in the file, the environment or the arguments is wrong: one line for each.
+    #[error("the configuration is wrong:\n{}", lines(.0))]
+    Wrong(Vec<Problem>),
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems
+        .iter()
+        .map(|problem| format!("  {problem}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Where a value came from, or should have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The file, and where in it; no position when the key is not there.
+    File(PathBuf, Option<Position>),
+    /// The named environment variable.
+    Environment(String),
+    /// The named flag.
+    CommandLine(&'static str),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path, Some(Position { line, column })) => {
+                write!(f, "{}:{line}:{column}", path.display())
+            }
+            Self::File(path, None) => write!(f, "{}", path.display()),
+            Self::Environment(variable) => f.write_str(variable),
+            Self::CommandLine(flag) => f.write_str(flag),
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug)]
+pub struct Problem {
+    /// Where the value stands.
+    pub place: Place,
+    /// The dotted path of the key; empty when none is meant.
+    pub path: String,
+    /// What is wrong with it.
+    pub kind: ProblemKind,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.kind.to_string();
+        let kind = redact::urls(&kind);
+        match self.path.as_str() {
+            "" => write!(f, "{}: {kind}", self.place),
+            path => write!(f, "{}: {path}: {kind}", self.place),
+        }
+    }
+}
+
+/// What is wrong with a value.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say it
+pub enum ProblemKind {
+    #[error("{message}")]
+    Toml { message: String },
+    #[error("is required, and is not set")]
+    Missing,
+    #[error("no such setting{}", nearest.as_ref().map(|n| format!("; did you mean {n}?")).unwrap_or_default())]
+    UnknownVariable { nearest: Option<String> },
+    #[error("is not Unicode")]
+    NotUnicode,
+    #[error("`{value}` is not an integer from 0 on")]
+    NotAnInteger { value: String },
+    #[error("`{value}` is neither true nor false")]
+    NotABoolean { value: String },
+    #[error("{value} is not between {min} and {max}")]
+    OutOfRange { value: u64, min: u64, max: u64 },
+    #[error("`{value}` is not one of {known}")]
+    NotOneOf { value: String, known: &'static str },
+    #[error("`{value}` is not an address such as 127.0.0.1:9000")]
+    NotAnAddress { value: String },
+    #[error("no network: set network.name, or network.config with a path")]
+    NoNetwork,
+    #[error("set either network.name or network.config, not both")]
+    TwoNetworks,
+    #[error("belongs to network.config; a built-in network has its own")]
+    OfCustomNetwork,
+    #[error("`{value}` is not 0x and {digits} hexadecimal digits")]
+    NotHex { value: String, digits: usize },
+    #[error("`{value}` must be empty or begin with / and not end with it")]
+    NotAPathPrefix { value: String },
+    #[error("https is not supported yet: upstreams are reached over http only")]
+    HttpsUpstream,
+    #[error("`{value}` is not a URL such as http://127.0.0.1:9100")]
+    NotAnHttpUrl { value: String },
+    #[error("a URL may hold no user or password: secrets are given as file paths only")]
+    UrlWithCredentials,
+    #[error("a path or query in the upstream's URL is not supported: give http://host:port")]
+    UrlWithPath,
+    #[error("{timeout_ms} is more than limits.request_budget_ms ({budget_ms}), and may not be")]
+    TimeoutAboveBudget { timeout_ms: u64, budget_ms: u64 },
+    #[error(
+        "the witness {} lies inside the store's directory {}: a copy or a restored snapshot of \
+         the directory would take it along, and it would prove nothing",
+        witness.display(), directory.display()
+    )]
+    WitnessInsideDirectory {
+        witness: PathBuf,
+        directory: PathBuf,
+    },
+    #[error("must not be empty")]
+    Empty,
+    #[error("`{value}` may hold letters, digits, `-`, `_` and `.` only")]
+    NotAName { value: String },
+    #[error("another group is named `{name}`")]
+    GroupNameTwice { name: String },
+    #[error("exactly one of keys, keys_file and all = true says which keys the group has")]
+    GroupKeys,
+    #[error("a second group of all keys; there can be one")]
+    SecondGroupOfAll,
+    #[error("the key {key} is named twice, last in group `{group}`")]
+    KeyTwice { key: String, group: String },
+    #[error("cannot read {}: {source}", path.display())]
+    KeysFile { path: PathBuf, source: io::Error },
+    #[error("{}:{line}: {problem}", path.display())]
+    KeysFileLine {
+        path: PathBuf,
+        line: usize,
+        problem: Box<Self>,
+    },
+    #[error("`{value}` is not a log filter such as info or info,portcullis::upstream=debug")]
+    NotALogFilter { value: String },
+    #[error("{0}")]
+    Limits(LimitsError),
+}
