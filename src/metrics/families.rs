@@ -1,0 +1,203 @@
+//! Every metric there is: name, type, labels and help, in one table. The README's is made from it.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
+};
+
+/// What Prometheus makes of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+    Summary,
+}
+
+impl Kind {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::Summary => "summary",
+        }
+    }
+}
+
+/// One metric, with all its label values.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Family {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) labels: &'static [&'static str],
+    pub(super) help: &'static str,
+}
+
+macro_rules! families {
+    ($($constant:ident: $kind:ident $name:literal $labels:tt $help:literal;)*) => {
+        $(pub(super) const $constant: Family = Family {
+            name: $name,
+            kind: Kind::$kind,
+            labels: &$labels,
+            help: $help,
+        };)*
+        /// All of them, in the order of the table.
+        pub(super) const ALL: &[Family] = &[$($constant),*];
+    };
+}
+
+families! {
+    REQUESTS: Counter "portcullis_requests_total" ["type", "verdict", "code"]
+        "Signing requests answered, by duty type, verdict (signed, refused, rejected, failed) \
+         and stable code.";
+    REQUEST_SECONDS: Histogram "portcullis_request_seconds" ["type"]
+        "From the arrival of a signing request to its answer.";
+    STAGE_SECONDS: Histogram "portcullis_stage_seconds" ["stage"]
+        "Time in one stage of a request: read, parse, root, decide, record, forward, respond.";
+    IN_FLIGHT: Gauge "portcullis_in_flight" ["class"]
+        "Requests being served, by duty class.";
+    OVERLOADED: Counter "portcullis_overloaded_total" ["class"]
+        "Requests refused at once because the class had no room.";
+    JOINS: Counter "portcullis_joined_total" []
+        "Requests answered with the signature of an identical one, in flight or just finished.";
+    KEYS: Gauge "portcullis_keys" ["status"]
+        "Validator keys, by status.";
+    CONNECTIONS: Gauge "portcullis_connections" ["state"]
+        "Client connections: active ones serve a request, idle ones wait for the next.";
+    CONNECTIONS_REFUSED: Counter "portcullis_connections_refused_total" []
+        "Client connections closed at once because limits.connections_max were open.";
+    UPSTREAM_REQUESTS: Counter "portcullis_upstream_requests_total" []
+        "Signing requests sent upstream, retries included.";
+    UPSTREAM_RETRIES: Counter "portcullis_upstream_retries_total" []
+        "Requests sent again, with the same signing root, after a reset connection.";
+    UPSTREAM_ERRORS: Counter "portcullis_upstream_errors_total" ["code"]
+        "Upstream requests without a usable signature, by stable code.";
+    UPSTREAM_SECONDS: Histogram "portcullis_upstream_seconds" []
+        "From sending a request upstream to the end of its answer.";
+    UPSTREAM_REFUSALS: Counter "portcullis_upstream_refusals_total" []
+        "Duties that upstream refused (412) after we had permitted them. Alarm: the two stores \
+         disagree.";
+    UPSTREAM_UP: Gauge "portcullis_upstream_up" []
+        "1 while the last request to the upstream succeeded, else 0.";
+    RECORDER_QUEUE: Gauge "portcullis_recorder_queue_length" []
+        "Records waiting for their commit.";
+    COMMIT_BATCH: Histogram "portcullis_commit_batch_records" []
+        "Records in one commit.";
+    COMMIT_SECONDS: Histogram "portcullis_commit_seconds" []
+        "Duration of one commit, its sync to disk included.";
+    DURABLE_SECONDS: Histogram "portcullis_durable_wait_seconds" []
+        "From queueing a record to knowing it synced to disk: what fsync costs a request.";
+    STORE_POISONED: Gauge "portcullis_store_poisoned" []
+        "1 after an I/O error of the slashing store: nothing is signed until a restart. Alarm.";
+    LEASE_SECONDS: Gauge "portcullis_lease_seconds_left" []
+        "Seconds until the witness lease lapses; at 0 nothing is signed.";
+    WITNESS_GENERATION: Gauge "portcullis_witness_generation" []
+        "Generation of the store in its witness: one more with every opening.";
+    CLOCK_SYNCHRONISED: Gauge "portcullis_clock_synchronised" []
+        "1 while the kernel says that the clock is synchronised, else 0.";
+    EVENTS: Counter "portcullis_events_total" ["event"]
+        "Events raised, by name.";
+    BUILD_INFO: Gauge "portcullis_build_info" ["version"]
+        "Always 1; the version that runs.";
+    SIGNERS_LOADED: Gauge "signing_signers_loaded_count" []
+        "As in Web3Signer: keys that can be signed with.";
+    BLS_SIGNING: Summary "signing_bls_signing_duration" ["quantile"]
+        "As in Web3Signer: seconds a signing request took; quantiles of the last 1,024.";
+    MISSING_IDENTIFIER: Counter "signing_bls_missing_identifier_count_total" []
+        "As in Web3Signer: requests for a key that is not here (404).";
+    MALFORMED: Counter "http_bls_malformed_request_count_total" []
+        "As in Web3Signer: requests that could not be read (400).";
+    PERMITTED: Counter "eth2_slashingprotection_permitted_signings_total" []
+        "As in Web3Signer: requests of any type that slashing protection let pass.";
+    PREVENTED: Counter "eth2_slashingprotection_prevented_signings_total" []
+        "As in Web3Signer: requests refused as slashable. Refusals by policy are not among them.";
+    DATABASE: Summary "eth2_slashingprotection_database_duration" ["signingOperation", "quantile"]
+        "As in Web3Signer: seconds until a block or an attestation was recorded; quantiles of \
+         the last 1,024.";
+    RELEASE: Gauge "process_release" ["version"]
+        "As in Web3Signer: always 1; the version that runs.";
+    CPU_SECONDS: Counter "process_cpu_seconds_total" []
+        "User and system CPU time spent, in seconds.";
+    RESIDENT_MEMORY: Gauge "process_resident_memory_bytes" []
+        "Resident memory.";
+    OPEN_FDS: Gauge "process_open_fds" []
+        "Open file descriptors.";
+    MAX_FDS: Gauge "process_max_fds" []
+        "Largest number of open file descriptors (soft limit).";
+    START_TIME: Gauge "process_start_time_seconds" []
+        "Start of the process, in seconds of Unix time.";
+}
+
+/// The Markdown table of all metrics, as the README shows it.
+pub(super) fn markdown() -> String {
+    let mut table = String::from("| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n");
+    for Family {
+        name,
+        kind,
+        labels,
+        help,
+    } in ALL
+    {
+        let labels = labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        table.push_str(&format!(
+            "| `{name}` | {} | {labels} | {help} |\n",
+            kind.as_str()
+        ));
+    }
+    table
+}
+
+const VALID: &str = "names and labels of the table are valid and each is registered once";
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
+    registry.register(Box::new(collector.clone())).expect(VALID);
+    collector
+}
+
+impl Family {
+    fn opts(&self) -> Opts {
+        Opts::new(self.name, self.help)
+    }
+
+    pub(super) fn counter(&self, registry: &Registry) -> IntCounter {
+        register(registry, IntCounter::with_opts(self.opts()).expect(VALID))
+    }
+
+    pub(super) fn counters(&self, registry: &Registry) -> IntCounterVec {
+        register(
+            registry,
+            IntCounterVec::new(self.opts(), self.labels).expect(VALID),
+        )
+    }
+
+    pub(super) fn gauge(&self, registry: &Registry) -> IntGauge {
+        register(registry, IntGauge::with_opts(self.opts()).expect(VALID))
+    }
+
+    pub(super) fn float_gauge(&self, registry: &Registry) -> Gauge {
+        register(registry, Gauge::with_opts(self.opts()).expect(VALID))
+    }
+
+    pub(super) fn gauges(&self, registry: &Registry) -> IntGaugeVec {
+        register(
+            registry,
+            IntGaugeVec::new(self.opts(), self.labels).expect(VALID),
+        )
+    }
+
+    pub(super) fn histogram(&self, registry: &Registry, buckets: &[f64]) -> Histogram {
+        let opts = HistogramOpts::from(self.opts()).buckets(buckets.to_vec());
+        register(registry, Histogram::with_opts(opts).expect(VALID))
+    }
+
+    pub(super) fn histograms(&self, registry: &Registry, buckets: &[f64]) -> HistogramVec {
+        let opts = HistogramOpts::from(self.opts()).buckets(buckets.to_vec());
+        register(registry, HistogramVec::new(opts, self.labels).expect(VALID))
+    }
+}
