@@ -126,10 +126,13 @@ pub struct LabelValues {
     pub events: &'static [&'static str],
 }
 
+/// Brings gauges up to date before they are read.
+type BeforeScrape = Box<dyn Fn(&Metrics) + Send + Sync>;
+
 /// Every metric of the process, in a registry of its own.
 pub struct Metrics {
     registry: Registry,
-    before_scrape: OnceLock<Box<dyn Fn(&Self) + Send + Sync>>,
+    before_scrape: OnceLock<BeforeScrape>,
     requests: IntCounterVec,
     duty_types: &'static [&'static str],
     signed_code: &'static str,

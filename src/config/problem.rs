@@ -78,6 +78,12 @@ impl fmt::Display for Problem {
     }
 }
 
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest
+        .map(|nearest| format!("; did you mean {nearest}?"))
+        .unwrap_or_default()
+}
+
 /// What is wrong with a value.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say it
@@ -86,7 +92,7 @@ pub enum ProblemKind {
     Toml { message: String },
     #[error("is required, and is not set")]
     Missing,
-    #[error("no such setting{}", nearest.as_ref().map(|n| format!("; did you mean {n}?")).unwrap_or_default())]
+    #[error("no such setting{}", did_you_mean(nearest.as_deref()))]
     UnknownVariable { nearest: Option<String> },
     #[error("is not Unicode")]
     NotUnicode,

@@ -17,7 +17,8 @@ fn origin_of(config: &Config, path: &str) -> Origin {
 #[test]
 fn flags_win_over_the_environment_which_wins_over_the_file() {
     let text = with(
-        "[listen]\naddress = '127.0.0.1:1'\n[metrics]\naddress = '127.0.0.1:1'\n[log]\nlevel = 'warn'",
+        "[listen]\naddress = '127.0.0.1:1'\n[metrics]\naddress = '127.0.0.1:1'\n\
+         [log]\nlevel = 'warn'",
     );
     let environment = [
         ("PORTCULLIS_LISTEN_ADDRESS", "127.0.0.1:2"),
