@@ -1,1 +1,4 @@
 //! Portcullis.
+
+pub mod server;
+pub mod upstream;
