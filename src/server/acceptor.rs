@@ -109,7 +109,7 @@ impl Acceptor {
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     // Out of files or memory. The connection waits in the kernel's queue.
-                    if self.stats.accept_errors.get() % LOG_EVERY == 0 {
+                    if self.stats.accept_errors.get().is_multiple_of(LOG_EVERY) {
                         tracing::error!(%error, "could not accept a connection");
                     }
                     self.stats.accept_errors.increment();
