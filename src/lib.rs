@@ -4,3 +4,5 @@ pub mod config;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
+pub mod server;
+pub mod upstream;

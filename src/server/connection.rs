@@ -1,0 +1,365 @@
+//! One client connection: hyper's HTTP/1.1 over a socket whose progress is watched.
+//!
+//! hyper drops the future of a request when its client hangs up. By then a watermark may have been
+//! advanced, so each request runs in a task of its own, which the connection only waits for.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use super::Service;
+use super::connections::{Id, Order, Phase};
+use super::worker::{Shared, Worker};
+
+/// A connection's place among the connections of its worker, which ends with the last clone.
+#[derive(Debug)]
+pub(super) struct Link {
+    shared: Rc<Shared>,
+    id: Id,
+    peer_closed: Cell<bool>,
+    is_answering: Cell<bool>,
+    is_stalled: Cell<bool>,
+}
+
+impl Link {
+    /// Adds a connection to its worker. The sender has counted it as open.
+    pub(super) fn open(shared: &Rc<Shared>, now: Instant) -> Rc<Self> {
+        let mut connections = shared.connections.borrow_mut();
+        let id = connections.insert(now);
+        shared.stats.idle.set(connections.count(Phase::Idle) as u64);
+        Rc::new(Self {
+            shared: Rc::clone(shared),
+            id,
+            peer_closed: Cell::new(false),
+            is_answering: Cell::new(false),
+            is_stalled: Cell::new(false),
+        })
+    }
+
+    fn order(&self, cx: &Context<'_>) -> Order {
+        self.shared
+            .connections
+            .borrow_mut()
+            .order(self.id, cx.waker())
+    }
+
+    /// Moves to phase `to` if the connection is in phase `from`.
+    fn advance(&self, from: &[Phase], to: Phase) {
+        let mut connections = self.shared.connections.borrow_mut();
+        if from.contains(&connections.phase(self.id)) {
+            connections.enter(self.id, to, Instant::now());
+            self.shared
+                .stats
+                .idle
+                .set(connections.count(Phase::Idle) as u64);
+        }
+    }
+
+    /// Bytes arrived. After an answer they begin the next request's headers; in a request they are
+    /// its body, whose time the body's reader keeps.
+    ///
+    /// The beginning of a pipelined head that arrived together with the request before it is not
+    /// seen here. It counts as idle until its next byte.
+    fn received(&self) {
+        self.advance(&[Phase::Idle], Phase::Head);
+    }
+
+    /// The headers of a request are complete.
+    fn began_request(&self) {
+        self.is_answering.set(true);
+        self.advance(&[Phase::Idle, Phase::Head], Phase::Busy);
+    }
+
+    /// The answer is ready; writing it out begins.
+    fn answered(&self) {
+        self.is_answering.set(false);
+        self.advance(&[Phase::Busy], Phase::Idle);
+    }
+
+    fn stalled(&self) {
+        if !self.is_stalled.replace(true) {
+            self.advance(&[Phase::Idle, Phase::Head, Phase::Busy], Phase::Stalled);
+        }
+    }
+
+    fn progressed(&self) {
+        if self.is_stalled.replace(false) {
+            let to = if self.is_answering.get() {
+                Phase::Busy
+            } else {
+                Phase::Idle
+            };
+            self.advance(&[Phase::Stalled], to);
+        }
+    }
+
+    fn ending(&self) {
+        self.advance(&[Phase::Idle, Phase::Head, Phase::Stalled], Phase::Busy);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.shared.connections.borrow().is_draining()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let mut connections = self.shared.connections.borrow_mut();
+        connections.remove(self.id);
+        self.shared
+            .stats
+            .idle
+            .set(connections.count(Phase::Idle) as u64);
+        drop(connections);
+        self.shared.stats.open.decrement();
+        self.shared.note_end();
+    }
+}
+
+enum End {
+    /// HTTP is done with the connection, which may still have to be read out.
+    Finished,
+    Failed(hyper::Error),
+    Cut,
+}
+
+/// Serves a connection until either side ends it.
+pub(super) async fn serve<I, S>(worker: Rc<Worker<S>>, io: I, peer: SocketAddr, link: Rc<Link>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: Service,
+{
+    let dispatch = Dispatch {
+        worker: Rc::clone(&worker),
+        peer,
+        link: Rc::clone(&link),
+    };
+    let io = TokioIo::new(Watched {
+        io,
+        link: Rc::clone(&link),
+    });
+    let mut http = worker.http().serve_connection(io, dispatch);
+    let mut is_finishing = false;
+    let end = poll_fn(|cx| {
+        match link.order(cx) {
+            Order::Serve => {}
+            Order::Finish if is_finishing => {}
+            Order::Finish => {
+                is_finishing = true;
+                Pin::new(&mut http).graceful_shutdown();
+            }
+            Order::Cut => return Poll::Ready(End::Cut),
+        }
+        http.poll_without_shutdown(cx).map(|result| match result {
+            Ok(()) => End::Finished,
+            Err(error) => End::Failed(error),
+        })
+    })
+    .await;
+    match end {
+        End::Finished => close(http, &link, worker.limits().linger_timeout).await,
+        End::Failed(error) => {
+            worker.shared().stats.aborted.increment();
+            tracing::debug!(%error, %peer, "connection failed");
+        }
+        End::Cut => tracing::debug!(%peer, "connection cut"),
+    }
+}
+
+/// Closes a connection so that its last answer arrives.
+///
+/// Closing a socket that still holds unread bytes resets it, and the reset may overtake the answer:
+/// a client that sends 20 MB would see a broken pipe in place of the reason. So our side is closed
+/// first, and what still comes is thrown away until the peer closes too (RFC 9112, section 9.6).
+async fn close<I, S>(
+    http: http1::Connection<TokioIo<Watched<I>>, Dispatch<S>>,
+    link: &Link,
+    patience: Duration,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: Service,
+{
+    if link.peer_closed.get() {
+        return;
+    }
+    link.ending();
+    let mut io = http.into_parts().io.into_inner().io;
+    let linger = async {
+        io.shutdown().await?;
+        if link.is_draining() {
+            return Ok(()); // its last answer said `Connection: close`, or it was idle
+        }
+        let mut sink = vec![0; 4096];
+        while io.read(&mut sink).await? > 0 {}
+        Ok::<(), io::Error>(())
+    };
+    // Late or broken, there is nothing left to do for this peer.
+    let _ = timeout(patience, linger).await;
+}
+
+/// Hands hyper's requests to the worker's service.
+#[derive(Debug)]
+struct Dispatch<S> {
+    worker: Rc<Worker<S>>,
+    peer: SocketAddr,
+    link: Rc<Link>,
+}
+
+impl<S: Service> hyper::service::Service<Request<Incoming>> for Dispatch<S> {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Answer<S>;
+
+    fn call(&self, request: Request<Incoming>) -> Answer<S> {
+        self.link.began_request();
+        let in_flight = InFlight::begin(self.worker.shared());
+        let answer = Rc::clone(self.worker.service()).call(request, self.peer);
+        let task = tokio::task::spawn_local(async move {
+            let _in_flight = in_flight;
+            answer.await
+        });
+        Answer {
+            task,
+            worker: Rc::clone(&self.worker),
+            link: Rc::clone(&self.link),
+            is_answered: false,
+        }
+    }
+}
+
+/// Counts a request for as long as its task runs, whatever becomes of its connection.
+struct InFlight {
+    shared: Rc<Shared>,
+}
+
+impl InFlight {
+    fn begin(shared: &Rc<Shared>) -> Self {
+        shared.stats.requests.increment();
+        shared.stats.in_flight.increment();
+        Self {
+            shared: Rc::clone(shared),
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.shared.stats.in_flight.decrement();
+        self.shared.note_end();
+    }
+}
+
+/// Waits for the task of one request. Dropping it leaves the task running.
+struct Answer<S> {
+    task: JoinHandle<Response<Full<Bytes>>>,
+    worker: Rc<Worker<S>>,
+    link: Rc<Link>,
+    is_answered: bool,
+}
+
+impl<S: Service> Future for Answer<S> {
+    type Output = Result<Response<Full<Bytes>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = ready!(Pin::new(&mut self.task).poll(cx)).unwrap_or_else(|error| {
+            self.worker.shared().stats.panics.increment();
+            tracing::error!(%error, "a request panicked");
+            self.worker.service().on_panic()
+        });
+        self.is_answered = true;
+        self.link.answered();
+        Poll::Ready(Ok(response))
+    }
+}
+
+impl<S> Drop for Answer<S> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.link.shared.stats.hung_up.increment();
+        }
+    }
+}
+
+/// A socket that tells its [`Link`] what passes through it.
+#[derive(Debug)]
+struct Watched<I> {
+    io: I,
+    link: Rc<Link>,
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.link.received();
+        } else {
+            self.link.peer_closed.set(true);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I> Watched<I> {
+    fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match &written {
+            Poll::Pending => self.link.stalled(),
+            Poll::Ready(Ok(_)) => self.link.progressed(),
+            Poll::Ready(Err(_)) => {}
+        }
+        written
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.note(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.note(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,3 @@
+//! The signers that hold the keys, and how they are reached.
+
+pub mod client;
