@@ -1,1 +1,6 @@
 //! Portcullis.
+
+pub mod bls;
+pub mod cli;
+pub mod clock;
+pub mod dev_signer;
