@@ -6,3 +6,7 @@ pub mod logging;
 pub mod metrics;
 pub mod server;
 pub mod upstream;
+pub mod bls;
+pub mod cli;
+pub mod clock;
+pub mod dev_signer;

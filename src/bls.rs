@@ -1,0 +1,147 @@
+//! BLS signatures of the consensus layer: minimal public keys (48 bytes), signatures of 96 bytes, the
+//! proof-of-possession scheme.
+//!
+//! Source: consensus-specs, `phase0/beacon-chain.md`, "BLS signatures"; draft-irtf-cfrg-bls-signature-04.
+//! All of it is `blst`'s safe interface; what is added here is that a key or a signature cannot be used
+//! before it was checked.
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use blst::{BLST_ERROR, min_pk};
+use sha2::{Digest, Sha256};
+
+/// The ciphersuite that every consensus-layer signature uses.
+const DOMAIN_SEPARATION_TAG: &[u8] = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_";
+
+/// The order of the groups, big-endian.
+const CURVE_ORDER: [u8; 32] = [
+    0x73, 0xed, 0xa7, 0x53, 0x29, 0x9d, 0x7d, 0x48, 0x33, 0x39, 0xd8, 0x08, 0x09, 0xa1, 0xd8, 0x05,
+    0x53, 0xbd, 0xa4, 0x02, 0xff, 0xfe, 0x5b, 0xfe, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x01,
+];
+
+/// Why a key or a signature was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BlsError {
+    /// Zero, or not below the order of the group. Whoever supplied the key must act.
+    #[error("the secret key is not a number from 1 to the group order")]
+    SecretKey,
+    /// Not a compressed point of G1, the point at infinity, or outside the subgroup.
+    #[error("the public key is not a valid point of the signature group")]
+    PublicKey,
+    /// Not a compressed point of G2, the point at infinity, or outside the subgroup.
+    #[error("the signature is not a valid point of the signature group")]
+    Signature,
+    /// Well formed, but not this key's signature over this root.
+    #[error("the signature does not belong to this public key and signing root")]
+    Mismatch,
+}
+
+/// A secret key. Its bytes are overwritten when it is dropped, and `Debug` does not show them.
+pub struct SecretKey(min_pk::SecretKey);
+
+impl SecretKey {
+    /// Reads a big-endian secret key, as EIP-2335 keystores hold it.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, BlsError> {
+        min_pk::SecretKey::from_bytes(bytes)
+            .map(Self)
+            .map_err(|_| BlsError::SecretKey)
+    }
+
+    /// The `index`-th interop key: publicly known, for tests and development networks alone.
+    ///
+    /// Source: ethereum/eth2.0-pm, `interop/mocked_start`: the SHA-256 of the index as a little-endian
+    /// 256-bit number, read as a little-endian number, modulo the group order.
+    pub fn interop(index: u64) -> Self {
+        let mut preimage = [0; 32];
+        preimage[..8].copy_from_slice(&index.to_le_bytes());
+        let mut scalar: [u8; 32] = Sha256::digest(preimage).into();
+        scalar.reverse();
+        // A 256-bit number is less than three times the order: at most two rounds.
+        while scalar >= CURVE_ORDER {
+            subtract(&mut scalar, &CURVE_ORDER);
+        }
+        Self::from_bytes(&scalar)
+            .expect("reduced, and no hash that is a multiple of the order is known")
+    }
+
+    /// The public key of this secret key.
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey(self.0.sk_to_pk())
+    }
+
+    /// Signs a signing root; the signature is in its compressed form.
+    pub fn sign(&self, root: &[u8; 32]) -> [u8; 96] {
+        self.0.sign(root, DOMAIN_SEPARATION_TAG, &[]).compress()
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretKey(..)")
+    }
+}
+
+/// A public key that is known to be a valid point: on the curve, in the subgroup, not infinity.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PublicKey(min_pk::PublicKey);
+
+impl PublicKey {
+    /// Reads and validates a compressed public key (consensus-specs `KeyValidate`).
+    pub fn from_bytes(bytes: &[u8; 48]) -> Result<Self, BlsError> {
+        // `uncompress`, not `from_bytes`: the latter would take other encodings too.
+        let point = min_pk::PublicKey::uncompress(bytes).map_err(|_| BlsError::PublicKey)?;
+        point.validate().map_err(|_| BlsError::PublicKey)?;
+        Ok(Self(point))
+    }
+
+    /// The compressed form, which is how the consensus layer names a validator.
+    pub fn to_bytes(&self) -> [u8; 48] {
+        self.0.compress()
+    }
+
+    /// Whether `signature` is this key's signature over `root`; the signature's subgroup is checked.
+    pub fn verify(&self, root: &[u8; 32], signature: &[u8; 96]) -> Result<(), BlsError> {
+        let signature =
+            min_pk::Signature::uncompress(signature).map_err(|_| BlsError::Signature)?;
+        signature.validate(true).map_err(|_| BlsError::Signature)?;
+        match signature.verify(false, root, DOMAIN_SEPARATION_TAG, &[], &self.0, false) {
+            BLST_ERROR::BLST_SUCCESS => Ok(()),
+            _ => Err(BlsError::Mismatch),
+        }
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "PublicKey(0x{})",
+            faster_hex::hex_string(&self.to_bytes())
+        )
+    }
+}
+
+/// Verifies one signature. Validates the key first: who verifies often with the same key keeps a
+/// [`PublicKey`] and asks that.
+pub fn verify(
+    public_key: &[u8; 48],
+    root: &[u8; 32],
+    signature: &[u8; 96],
+) -> Result<(), BlsError> {
+    PublicKey::from_bytes(public_key)?.verify(root, signature)
+}
+
+/// `minuend -= subtrahend`, big-endian; the minuend is the larger.
+fn subtract(minuend: &mut [u8; 32], subtrahend: &[u8; 32]) {
+    let mut borrow = false;
+    for (digit, by) in minuend.iter_mut().zip(subtrahend).rev() {
+        let (less, first) = digit.overflowing_sub(*by);
+        let (less, second) = less.overflowing_sub(u8::from(borrow));
+        *digit = less;
+        borrow = first || second;
+    }
+    debug_assert!(!borrow, "the minuend is the larger");
+}

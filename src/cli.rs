@@ -1,0 +1,3 @@
+//! The commands of `portcullis`: their arguments, and what each one runs.
+
+pub mod dev_signer;
