@@ -1,1 +1,5 @@
 //! Portcullis.
+
+pub mod cli;
+pub mod eth;
+pub mod web3signer;
