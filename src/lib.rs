@@ -10,3 +10,6 @@ pub mod bls;
 pub mod cli;
 pub mod clock;
 pub mod dev_signer;
+pub mod cli;
+pub mod eth;
+pub mod web3signer;

@@ -1,0 +1,3 @@
+//! Web3Signer's HTTP dialect, in both directions.
+
+pub mod request;
