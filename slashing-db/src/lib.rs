@@ -1,1 +1,3 @@
 //! Is this slashable, and is it written down?
+
+pub mod signed;
