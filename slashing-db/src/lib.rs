@@ -1,8 +1,9 @@
 //! Is this slashable, and is it written down?
 
 pub mod message;
+pub mod signed;
 
-pub use message::{
-    Bounds, Counted, CountedKind, KeyId, Message, NotHex, PublicKey, SignedAttestation,
-    SignedBlock, SigningRoot,
+pub use message::{Bounds, Counted, CountedKind, KeyId, Message};
+pub use signed::{
+    GenesisValidatorsRoot, HexError, PublicKey, SignedAttestation, SignedBlock, SigningRoot,
 };
