@@ -1,1 +1,41 @@
 //! Is this slashable, and is it written down?
+//!
+//! A crate without network, executor or clock: [`rules`] judge a message against the highest
+//! records of its key, the [`Recorder`] makes what they allow durable, and a [`Permit`] is the only
+//! thing that comes out. Times and bounds are arguments.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`signed`], [`message`] | EIP-3076's words, and what may be asked |
+//! | [`rules`] | the verdict: pure functions |
+//! | `watermarks`, `permit` | one key in memory; the right to have one root signed |
+//! | `recorder` | one thread: group commit, each waiter told of its own batch |
+//! | [`engine`] | the disk behind a trait; RocksDB |
+//! | [`lease`] | whether this store is still the live one |
+//! | [`testing`] | an engine that fails as it is told |
+
+pub mod engine;
+mod health;
+pub mod lease;
+pub mod message;
+mod permit;
+mod recorder;
+pub mod rules;
+pub mod signed;
+pub mod testing;
+mod watermarks;
+
+pub use engine::{Engine, Entry, Fatal, KeyRecord, Loaded, Outcome};
+pub use health::Poison;
+pub use lease::{BootTime, LeaseLapsed};
+pub use message::{Bounds, Counted, CountedKind, KeyId, Message};
+pub use permit::{Permit, Redeemed};
+pub use recorder::{
+    BATCH_MAX, BUCKETS, Changing, Histogram, Pending, Place, Priority, RecordError, Recorder,
+    ReserveError, Stats,
+};
+pub use rules::{AttestationRecord, BlockRecord, CountedRecord, NotSafe, Record};
+pub use signed::{
+    GenesisValidatorsRoot, HexError, PublicKey, SignedAttestation, SignedBlock, SigningRoot,
+};
+pub use watermarks::{Checked, Watermarks};
