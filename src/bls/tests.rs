@@ -72,7 +72,7 @@ fn verification_tells_bad_points_from_wrong_signatures() {
         signature[0] &= 0x7f;
         signature
     };
-    let cases: [(&str, [u8; 48], [u8; 32], [u8; 96], Result<(), BlsError>); 9] = [
+    let cases = [
         ("right", public_key, [7; 32], signature, Ok(())),
         (
             "other root",

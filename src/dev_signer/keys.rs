@@ -58,7 +58,7 @@ pub enum KeyError {
         /// The keystore.
         path: PathBuf,
         /// Why.
-        source: KeystoreError,
+        source: Box<KeystoreError>,
     },
     /// A key file is not YAML of a known shape.
     #[error("{} is not a Web3Signer key file", path.display())]
@@ -223,7 +223,7 @@ impl Job {
                 let document = read(path)?;
                 keystore::open(&document, password).map_err(|source| KeyError::Keystore {
                     path: path.clone(),
-                    source,
+                    source: Box::new(source),
                 })
             }
             Self::Raw { path, secret } => {
