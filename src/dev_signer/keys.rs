@@ -148,8 +148,8 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// Loads every key of `source` on all cores; one bad file fails the whole load. With `stub` each
-    /// key's fixed signature is computed too.
+    /// Loads every key of `source` on all cores; one bad file fails the whole load. With `stub`
+    /// each key's fixed signature is computed too.
     pub fn load(source: &KeySource, stub: bool) -> Result<Self, KeyError> {
         let jobs = jobs(source)?;
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
