@@ -233,7 +233,7 @@ async fn full_disk_in_a_child() {
         statuses[signed..].iter().all(|status| *status == 500),
         "{statuses:?}"
     );
-    let log = std::fs::read_to_string(Path::new(&dir).join("signed.jsonl")).unwrap();
+    let log = fs::read_to_string(Path::new(&dir).join("signed.jsonl")).unwrap();
     assert_eq!(
         log.matches('\n').count(),
         signed,
