@@ -1,9 +1,9 @@
-//! BLS signatures of the consensus layer: minimal public keys (48 bytes), signatures of 96 bytes, the
-//! proof-of-possession scheme.
+//! BLS signatures of the consensus layer: minimal public keys (48 bytes), signatures of 96 bytes,
+//! the proof-of-possession scheme.
 //!
-//! Source: consensus-specs, `phase0/beacon-chain.md`, "BLS signatures"; draft-irtf-cfrg-bls-signature-04.
-//! All of it is `blst`'s safe interface; what is added here is that a key or a signature cannot be used
-//! before it was checked.
+//! Source: consensus-specs, `phase0/beacon-chain.md`, "BLS signatures";
+//! draft-irtf-cfrg-bls-signature-04. All of it is `blst`'s safe interface; what is added here is
+//! that a key or a signature cannot be used before it was checked.
 
 #[cfg(test)]
 mod tests;
@@ -52,8 +52,8 @@ impl SecretKey {
 
     /// The `index`-th interop key: publicly known, for tests and development networks alone.
     ///
-    /// Source: ethereum/eth2.0-pm, `interop/mocked_start`: the SHA-256 of the index as a little-endian
-    /// 256-bit number, read as a little-endian number, modulo the group order.
+    /// Source: ethereum/eth2.0-pm, `interop/mocked_start`: the SHA-256 of the index as a
+    /// little-endian 256-bit number, read as a little-endian number, modulo the group order.
     pub fn interop(index: u64) -> Self {
         let mut preimage = [0; 32];
         preimage[..8].copy_from_slice(&index.to_le_bytes());
@@ -102,7 +102,8 @@ impl PublicKey {
         self.0.compress()
     }
 
-    /// Whether `signature` is this key's signature over `root`; the signature's subgroup is checked.
+    /// Whether `signature` is this key's signature over `root`; the signature's subgroup is
+    /// checked.
     pub fn verify(&self, root: &[u8; 32], signature: &[u8; 96]) -> Result<(), BlsError> {
         let signature =
             min_pk::Signature::uncompress(signature).map_err(|_| BlsError::Signature)?;

@@ -1,8 +1,8 @@
 //! The development signer: Web3Signer's interface over keys that protect nothing.
 //!
-//! It exists so that the gate can be tried, tested and broken without a real signer. It signs whatever
-//! signing root a request names, without slashing protection and without recomputing the root; it keeps
-//! a log of what it signed, and it can be told to misbehave.
+//! It exists so that the gate can be tried, tested and broken without a real signer. It signs
+//! whatever signing root a request names, without slashing protection and without recomputing the
+//! root; it keeps a log of what it signed, and it can be told to misbehave.
 
 pub mod faults;
 pub mod hex;
@@ -13,6 +13,7 @@ pub mod log;
 mod reload;
 pub mod request;
 mod sign;
+pub mod sign_type;
 #[cfg(test)]
 mod tests;
 
@@ -213,7 +214,8 @@ impl DevSigner {
 }
 
 impl Drop for DevSigner {
-    /// Stops accepting and drops every connection. A worker ends when the acceptor's senders are gone.
+    /// Stops accepting and drops every connection. A worker ends when the acceptor's senders are
+    /// gone.
     fn drop(&mut self) {
         drop(self.stop.take());
         for thread in self.threads.drain(..) {

@@ -7,22 +7,26 @@ use crate::dev_signer::hex::Hex;
 const INTEROP: [(u64, &str, &str); 4] = [
     (
         0,
-        "0xa99a76ed7796f7be22d5b7e85deeb7c5677e88e511e0b337618f8c4eb61349b4bf2d153f649f7b53359fe8b94a38e44c",
+        "0xa99a76ed7796f7be22d5b7e85deeb7c5677e88e511e0b337\
+         618f8c4eb61349b4bf2d153f649f7b53359fe8b94a38e44c",
         "0x25295f0d1d592a90b333e26e85149708208e9f8e8bc18f6c77bd62f8ad7a6866",
     ),
     (
         1,
-        "0xb89bebc699769726a318c8e9971bd3171297c61aea4a6578a7a4f94b547dcba5bac16a89108b6b6a1fe3695d1a874a0b",
+        "0xb89bebc699769726a318c8e9971bd3171297c61aea4a6578\
+         a7a4f94b547dcba5bac16a89108b6b6a1fe3695d1a874a0b",
         "0x51d0b65185db6989ab0b560d6deed19c7ead0e24b9b6372cbecb1f26bdfad000",
     ),
     (
         2,
-        "0xa3a32b0f8b4ddb83f1a0a853d81dd725dfe577d4f4c3db8ece52ce2b026eca84815c1a7e8e92a4de3d755733bf7e4a9b",
+        "0xa3a32b0f8b4ddb83f1a0a853d81dd725dfe577d4f4c3db8e\
+         ce52ce2b026eca84815c1a7e8e92a4de3d755733bf7e4a9b",
         "0x315ed405fafe339603932eebe8dbfd650ce5dafa561f6928664c75db85f97857",
     ),
     (
         63,
-        "0x86a73886aa0114bbdbba346cb7c07376c81b549a4802c24d98ebbc54a6a1b5d2ac874ef657cfb27c3644fcb85f97a2b5",
+        "0x86a73886aa0114bbdbba346cb7c07376c81b549a4802c24d\
+         98ebbc54a6a1b5d2ac874ef657cfb27c3644fcb85f97a2b5",
         "0x006edac0cf64bfd91bc691c4165efe1eb5cf80672ac06d2096f72a48a5dad4bd",
     ),
 ];
@@ -72,7 +76,7 @@ fn verification_tells_bad_points_from_wrong_signatures() {
         signature[0] &= 0x7f;
         signature
     };
-    let cases: [(&str, [u8; 48], [u8; 32], [u8; 96], Result<(), BlsError>); 9] = [
+    let cases = [
         ("right", public_key, [7; 32], signature, Ok(())),
         (
             "other root",
@@ -136,8 +140,8 @@ fn verification_tells_bad_points_from_wrong_signatures() {
     }
 }
 
-/// Small x: about one in two is on the curve, and next to none of those points is in the subgroup, whose
-/// cofactor is 2^125 and more.
+/// Small x: about one in two is on the curve, and next to none of those points is in the subgroup,
+/// whose cofactor is 2^125 and more.
 #[test]
 fn points_outside_the_subgroup_are_refused() {
     let mut on_curve = 0;

@@ -15,13 +15,16 @@ use crate::dev_signer::faults::FaultSpec;
 use crate::dev_signer::keys::KeySource;
 use crate::dev_signer::{Config, DevSigner};
 
+/// What `--help` ends with, whatever the command is introduced with.
+const WARNING: &str = "\
+NOT FOR PRODUCTION. It speaks Web3Signer's interface (sign, publicKeys, upcheck, healthcheck,
+reload) over plain HTTP, signs for whoever asks, and has NO slashing protection. It signs the
+signingRoot of a request as it is: a request without one is answered 400, and none is recomputed.
+Never give it a key that has anything at stake.";
+
 /// A signer for tests and demonstrations. NOT FOR PRODUCTION.
-///
-/// Speaks Web3Signer's interface (sign, publicKeys, upcheck, healthcheck, reload) over plain HTTP. It
-/// signs for whoever asks, has NO slashing protection, and signs the signingRoot of the request as it
-/// is: a request without one is answered 400, and none is recomputed. Never give it a key that has
-/// anything at stake.
 #[derive(Debug, clap::Args)]
+#[command(after_help = WARNING)]
 pub struct DevSignerArgs {
     /// Where to listen; port 0 takes any free port, and the address is printed
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9100")]
@@ -38,8 +41,8 @@ pub struct DevSignerArgs {
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
     /// Misbehave: slow=MS, refuse, error, wrong-signature, swapped, garbage, hang-up, stall or die,
-    /// each with optional :p=PROBABILITY, :count=N and :after=N; may be repeated, and may be replaced
-    /// while running by POST /dev/faults with {"faults": ["hang-up:p=0.1"], "seed": 1}
+    /// each with optional :p=PROBABILITY, :count=N and :after=N; may be repeated, and may be
+    /// replaced while running by POST /dev/faults with {"faults": ["hang-up:p=0.1"], "seed": 1}
     #[arg(long = "fault", value_name = "SPEC")]
     faults: Vec<FaultSpec>,
     /// Decides, with the order of the requests, which of them the faults strike
@@ -63,8 +66,8 @@ struct SourceArgs {
     /// Hold the EIP-2335 keystores (*.json) of this directory
     #[arg(long, value_name = "DIR", requires = "password_file")]
     keystores: Option<PathBuf>,
-    /// Hold the keys of the Web3Signer key files (*.yaml, *.yml) of this directory: types file-raw and
-    /// file-keystore
+    /// Hold the keys of the Web3Signer key files (*.yaml, *.yml) of this directory: types file-raw
+    /// and file-keystore
     #[arg(long, value_name = "DIR")]
     key_files: Option<PathBuf>,
 }

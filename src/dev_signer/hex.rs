@@ -69,7 +69,7 @@ impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
 /// Reads bytes of any length; `None` when the text is not hexadecimal.
 pub(super) fn parse_bytes(text: &str) -> Option<Vec<u8>> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     let mut bytes = vec![0; digits.len() / 2];

@@ -1,4 +1,5 @@
-//! The HTTP interface: Web3Signer's routes, content negotiation and error bodies, and `/dev/faults`.
+//! The HTTP interface: Web3Signer's routes, content negotiation and error bodies, and
+//! `/dev/faults`.
 
 #[cfg(test)]
 mod tests;

@@ -58,7 +58,7 @@ pub enum KeyError {
         /// The keystore.
         path: PathBuf,
         /// Why.
-        source: KeystoreError,
+        source: Box<KeystoreError>,
     },
     /// A key file is not YAML of a known shape.
     #[error("{} is not a Web3Signer key file", path.display())]
@@ -148,8 +148,8 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// Loads every key of `source` on all cores; one bad file fails the whole load. With `stub` each
-    /// key's fixed signature is computed too.
+    /// Loads every key of `source` on all cores; one bad file fails the whole load. With `stub`
+    /// each key's fixed signature is computed too.
     pub fn load(source: &KeySource, stub: bool) -> Result<Self, KeyError> {
         let jobs = jobs(source)?;
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
@@ -223,7 +223,7 @@ impl Job {
                 let document = read(path)?;
                 keystore::open(&document, password).map_err(|source| KeyError::Keystore {
                     path: path.clone(),
-                    source,
+                    source: Box::new(source),
                 })
             }
             Self::Raw { path, secret } => {

@@ -1,7 +1,7 @@
 //! The signing log: one JSON line for each signature that was made, and what can be proved from it.
 //!
-//! A line is appended with one `write` before the answer leaves, also where a fault then withholds the
-//! answer. It survives the death of the process, not that of the machine: it is not synced.
+//! A line is appended with one `write` before the answer leaves, also where a fault then withholds
+//! the answer. It survives the death of the process, not that of the machine: it is not synced.
 
 mod conflicts;
 #[cfg(test)]
@@ -16,10 +16,12 @@ use serde::{Deserialize, Serialize};
 
 pub use self::conflicts::{Conflict, find_conflicts};
 use super::hex::Hex;
-use super::request::{SignType, Subject};
+use super::request::Subject;
+use super::sign_type::SignType;
 
-/// One line of the log. `pubkey` and `signing_root` are what the signer was **asked** to sign; where a
-/// fault made it sign otherwise, `fault` names it, and `signed_by` or `signed_root` say what was signed.
+/// One line of the log. `pubkey` and `signing_root` are what the signer was **asked** to sign;
+/// where a fault made it sign otherwise, `fault` names it, and `signed_by` or `signed_root` say
+/// what was signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Consecutive, from 0, also across restarts.
@@ -126,6 +128,8 @@ struct Appender {
     file: File,
     next_seq: u64,
     line: Vec<u8>,
+    /// The last line has no end. What is appended to it cannot be read back.
+    torn: bool,
 }
 
 impl SigningLog {
@@ -140,25 +144,34 @@ impl SigningLog {
                 source,
             })?;
         let next_seq = read(path)?.last().map_or(0, |last| last.seq + 1);
+        let appender = Appender {
+            file,
+            next_seq,
+            line: Vec::new(),
+            torn: false,
+        };
         Ok(Self {
-            appender: Mutex::new(Appender {
-                file,
-                next_seq,
-                line: Vec::new(),
-            }),
+            appender: Mutex::new(appender),
         })
     }
 
-    /// Appends an entry in one `write` and gives it the next sequence number, whatever `seq` says. On an
-    /// error the signature must not leave.
+    /// Appends an entry in one `write` and gives it the next sequence number, whatever `seq` says.
+    /// On an error the signature must not leave.
     pub fn append(&self, mut entry: Entry) -> io::Result<()> {
         let appender = &mut *self.appender.lock();
+        if appender.torn {
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                "the last line has no end",
+            ));
+        }
         entry.seq = appender.next_seq;
         appender.line.clear();
         serde_json::to_writer(&mut appender.line, &entry)?;
         appender.line.push(b'\n');
         let written = appender.file.write(&appender.line)?;
         if written != appender.line.len() {
+            appender.torn = true;
             return Err(io::Error::new(
                 io::ErrorKind::StorageFull,
                 "a line was written in part",

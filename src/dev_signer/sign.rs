@@ -104,7 +104,8 @@ fn sign_or_fail(
     }
 }
 
-/// Makes the signature, right or wrong, and its line in the log; `None` when the log cannot be written.
+/// Makes the signature, right or wrong, and its line in the log; `None` when the log cannot be
+/// written.
 fn sign_and_log(
     service: &Service,
     keys: &KeyRing,

@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod faults;
+
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -15,9 +16,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 
 use super::hex::Hex;
-use super::log::{Entry, find_conflicts};
+use super::log::Entry;
 use super::*;
-use crate::bls::{BlsError, SecretKey, verify};
+use crate::bls::{SecretKey, verify};
 
 const ROOT: [u8; 32] = [0xab; 32];
 
@@ -358,150 +359,6 @@ async fn reload(rig: &mut Rig) -> Value {
 }
 
 #[tokio::test]
-async fn refuse_error_and_garbage_do_not_sign() {
-    let mut rig = Rig::start(&["refuse:count=1", "error:count=1", "garbage:count=1"]).await;
-    let answer = rig.sign(0).await.unwrap();
-    assert_eq!(
-        (answer.status, answer.body.as_str()),
-        (412, "Precondition Failed")
-    );
-    let answer = rig.sign(0).await.unwrap();
-    assert_eq!(
-        (answer.status, answer.body.as_str()),
-        (500, "Internal Server Error")
-    );
-    let garbage = signature(&rig.sign(0).await.unwrap());
-    assert_eq!(garbage, GARBAGE);
-    assert_eq!(
-        verify(&public_key(0).0, &ROOT, &garbage),
-        Err(BlsError::Signature)
-    );
-    assert!(rig.log().is_empty());
-    verify(
-        &public_key(0).0,
-        &ROOT,
-        &signature(&rig.sign(0).await.unwrap()),
-    )
-    .unwrap();
-}
-
-#[tokio::test]
-async fn wrong_and_swapped_signatures_are_what_the_log_says() {
-    let mut rig = Rig::start(&["wrong-signature:count=1", "swapped:count=1"]).await;
-    let wrong = signature(&rig.sign(3).await.unwrap());
-    let swapped = signature(&rig.sign(3).await.unwrap());
-    for spoilt in [&wrong, &swapped] {
-        assert_eq!(
-            verify(&public_key(3).0, &ROOT, spoilt),
-            Err(BlsError::Mismatch)
-        );
-    }
-    let [first, second] = &rig.log()[..] else {
-        panic!("two signatures were made")
-    };
-    assert_eq!(first.fault.as_deref(), Some("wrong-signature"));
-    verify(&public_key(3).0, &first.signed_root.unwrap().0, &wrong).unwrap();
-    assert_eq!(second.fault.as_deref(), Some("swapped"));
-    assert_eq!(second.signed_by, Some(public_key(0)));
-    verify(&second.signed_by.unwrap().0, &ROOT, &swapped).unwrap();
-    // What was asked for is one root of one key, twice.
-    assert_eq!(find_conflicts(&rig.log()), []);
-}
-
-#[tokio::test]
-async fn hang_up_signs_and_closes_without_an_answer() {
-    let mut rig = Rig::start(&["hang-up:count=1"]).await;
-    assert!(rig.sign(1).await.is_err());
-    assert!(
-        rig.client.ready().await.is_err(),
-        "the connection is closed"
-    );
-    assert_eq!(rig.log()[0].fault.as_deref(), Some("hang-up"));
-    rig.client = connect(rig.signer.address()).await;
-    verify(
-        &public_key(1).0,
-        &ROOT,
-        &signature(&rig.sign(1).await.unwrap()),
-    )
-    .unwrap();
-    assert_eq!(rig.log().len(), 2);
-}
-
-/// Sends a request that will wait on a connection of its own, and returns when it has been signed.
-async fn sign_aside(rig: &mut Rig) -> tokio::task::JoinHandle<hyper::Result<Answer>> {
-    let mut client = connect(rig.signer.address()).await;
-    let waiting = tokio::spawn(async move { sign(&mut client, 1).await });
-    while rig.log().is_empty() {
-        rig.get("/upcheck").await;
-    }
-    waiting
-}
-
-#[tokio::test]
-async fn stall_signs_and_never_answers() {
-    let mut rig = Rig::start(&["stall:count=1"]).await;
-    let stalled = sign_aside(&mut rig).await;
-    assert_eq!(rig.log()[0].fault.as_deref(), Some("stall"));
-    for _ in 0..20 {
-        signature(&rig.sign(0).await.unwrap());
-    }
-    assert!(!stalled.is_finished());
-    stalled.abort();
-}
-
-#[tokio::test]
-async fn slow_signs_at_once_and_answers_later() {
-    let mut rig = Rig::start(&["slow=1500:count=1"]).await;
-    let slow = sign_aside(&mut rig).await;
-    signature(&rig.sign(0).await.unwrap());
-    assert!(!slow.is_finished(), "the later request was answered first");
-    verify(
-        &public_key(1).0,
-        &ROOT,
-        &signature(&slow.await.unwrap().unwrap()),
-    )
-    .unwrap();
-    assert_eq!(rig.log().len(), 2);
-}
-
-/// The client that asked went away during the delay: the signature exists, so the line must too.
-#[tokio::test]
-async fn a_client_that_goes_away_leaves_its_line() {
-    let mut rig = Rig::start_with(|config| config.delay = Duration::from_secs(3600)).await;
-    let waiting = sign_aside(&mut rig).await;
-    waiting.abort();
-    assert_eq!(rig.log().len(), 1);
-}
-
-#[tokio::test]
-async fn faults_are_changed_at_run_time() {
-    let mut rig = Rig::start(&["refuse"]).await;
-    assert_eq!(rig.sign(0).await.unwrap().status, 412);
-    let answer = rig
-        .set_faults(json!({"faults": ["error:count=1"], "seed": 7}))
-        .await;
-    let state: Value = serde_json::from_str(&answer.body).unwrap();
-    let armed = json!([{"fault": "error:count=1", "struck": 0}]);
-    assert_eq!(state, json!({"faults": armed, "requests": 0, "seed": 7}));
-    assert_eq!(rig.sign(0).await.unwrap().status, 500);
-    assert_eq!(rig.sign(0).await.unwrap().status, 200);
-    let state: Value = serde_json::from_str(&rig.get("/dev/faults").await.body).unwrap();
-    assert_eq!(
-        (&state["requests"], &state["faults"][0]["struck"]),
-        (&json!(2), &json!(1))
-    );
-
-    let answer = rig.set_faults(json!({"faults": ["nap"]})).await;
-    assert_eq!(answer.status, 400);
-    assert!(answer.body.contains("unknown fault"), "{}", answer.body);
-    assert_eq!(
-        rig.sign(0).await.unwrap().status,
-        200,
-        "a refused change changes nothing"
-    );
-}
-
-#[tokio::test]
 async fn stubs_are_fixed_and_belong_to_no_message() {
     let mut rig = Rig::start_with(|config| config.stub = true).await;
     let stub = signature(&rig.sign(0).await.unwrap());
@@ -569,40 +426,4 @@ fn dropping_it_frees_the_address() {
         ..config(dir.path())
     })
     .unwrap();
-}
-
-/// Names the directory of the child that `die` ends.
-const DIE_DIR: &str = "DEV_SIGNER_TEST_DIE_DIR";
-
-/// `die` takes the process with it, so this test runs itself again as a child.
-#[test]
-fn die_exits_before_the_request_is_signed() {
-    let dir = tempfile::tempdir().unwrap();
-    let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "dev_signer::tests::die_in_a_child", "--ignored"])
-        .env(DIE_DIR, dir.path())
-        .stdout(std::process::Stdio::null())
-        .status()
-        .unwrap();
-    assert_eq!(status.code(), Some(DIE_EXIT_CODE));
-    assert_eq!(
-        log::read(&dir.path().join("signed.jsonl")).unwrap().len(),
-        2
-    );
-}
-
-#[tokio::test]
-#[ignore = "ends its process; run by die_exits_before_the_request_is_signed"]
-async fn die_in_a_child() {
-    let dir = std::env::var_os(DIE_DIR).expect("set by the parent");
-    let faults = vec!["die:after=2".parse().unwrap()];
-    let config = Config {
-        faults,
-        ..config(Path::new(&dir))
-    };
-    let signer = DevSigner::start(config).unwrap();
-    let mut client = connect(signer.address()).await;
-    for _ in 0..3 {
-        sign(&mut client, 0).await.unwrap();
-    }
 }

@@ -8,7 +8,7 @@ const SECRET_0: &str = "0x25295f0d1d592a90b333e26e85149708208e9f8e8bc18f6c77bd62
 const SECRET_1: &str = "51d0b65185db6989ab0b560d6deed19c7ead0e24b9b6372cbecb1f26bdfad000";
 
 /// Interop key 0 under `interop-password`, with one round of PBKDF2 to be quick.
-const KEYSTORE_0: &str = include_str!("keystore-0.json");
+const KEYSTORE_0: &str = include_str!("../../../fixtures/keystores/interop-0.json");
 
 fn public_keys(ring: &KeyRing) -> Vec<Hex<48>> {
     ring.keys().iter().map(|key| key.public_key).collect()

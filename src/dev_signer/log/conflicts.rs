@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::Entry;
 use crate::dev_signer::hex::Hex;
-use crate::dev_signer::request::SignType;
+use crate::dev_signer::sign_type::SignType;
 
 /// Two entries of one key for which a validator would be slashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub enum Conflict {
 }
 
 /// Finds the conflicts in a log: at least one for each entry that conflicts with another, not every
-/// pair. What counts is what the signer was asked to sign, so that an answer which a fault changed or
-/// withheld is evidence too. An empty result proves that no two requests conflicted.
+/// pair. What counts is what the signer was asked to sign, so that an answer which a fault changed
+/// or withheld is evidence too. An empty result proves that no two requests conflicted.
 pub fn find_conflicts(entries: &[Entry]) -> Vec<Conflict> {
     let mut votes: HashMap<Hex<48>, Vec<Vote<'_>>> = HashMap::new();
     let mut blocks: HashMap<(Hex<48>, u64), &Entry> = HashMap::new();
@@ -94,8 +94,9 @@ fn find_double_votes(votes: &[Vote<'_>], conflicts: &mut Vec<Conflict>) {
     }
 }
 
-/// A vote is surrounded when one with a smaller source has a larger target. With the votes in the order
-/// of their sources, the largest target among the smaller sources is the only one to compare with.
+/// A vote is surrounded when one with a smaller source has a larger target. With the votes in the
+/// order of their sources, the largest target among the smaller sources is the only one to compare
+/// with.
 fn find_surround_votes(votes: &mut [Vote<'_>], conflicts: &mut Vec<Conflict>) {
     votes.sort_by_key(|vote| (vote.source, vote.entry.seq));
     let mut widest: Option<Vote<'_>> = None;

@@ -9,7 +9,9 @@ fn envelope(sign_type: &str, field: &str, object: &Value) -> Value {
         "type": sign_type,
         "signingRoot": format!("0x{}", "ab".repeat(32)),
         "fork_info": {
-            "fork": {"previous_version": "0x05000000", "current_version": "0x06000000", "epoch": "1"},
+            "fork": {
+                "previous_version": "0x05000000", "current_version": "0x06000000", "epoch": "1",
+            },
             "genesis_validators_root": format!("0x{}", "4b".repeat(32)),
         },
         field: object,
