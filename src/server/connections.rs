@@ -96,11 +96,7 @@ impl Connections {
             since: now,
             previous: NONE,
             next: NONE,
-            order: if self.draining {
-                Order::Finish
-            } else {
-                Order::Serve
-            },
+            order: Order::Serve,
             waker: None,
             is_open: true,
         };
@@ -155,7 +151,7 @@ impl Connections {
         self.tell(id, Order::Cut);
     }
 
-    /// Tells every connection, present and to come, to end after the request in hand.
+    /// Tells every connection to end after the request in hand; none is added after this.
     pub(super) fn finish_all(&mut self) {
         self.draining = true;
         for id in 0..self.slots.len() {

@@ -182,7 +182,7 @@ impl UpstreamError {
 pub struct Client {
     config: ClientConfig,
     host: HeaderValue,
-    pool: Rc<Pool<Connection>>,
+    pool: Rc<Pool<Box<Connection>>>,
     stats: Arc<ClientStats>,
 }
 
@@ -260,7 +260,8 @@ impl Client {
             }
         }
         stage.set(Stage::Connect);
-        let mut fresh = self.connect().await?;
+        // Boxed, as connecting is rare: it would make the future of every call larger.
+        let mut fresh = Box::pin(self.connect()).await?;
         match fresh
             .exchange(self.request(call)?, call.response_bytes_max, stage)
             .await
@@ -271,7 +272,7 @@ impl Client {
     }
 
     /// An idle connection that the upstream has not closed, as far as can be known.
-    fn idle_connection(&self) -> Option<Connection> {
+    fn idle_connection(&self) -> Option<Box<Connection>> {
         self.pool
             .close_stale(Instant::now(), self.config.idle_timeout);
         std::iter::from_fn(|| self.pool.take_idle())
@@ -279,14 +280,18 @@ impl Client {
     }
 
     /// Makes the connection idle, if HTTP allows that, before its place is given to the next call.
-    fn keep(place: Place<Connection>, mut connection: Connection, response: Response) -> Response {
+    fn keep(
+        place: Place<Box<Connection>>,
+        mut connection: Box<Connection>,
+        response: Response,
+    ) -> Response {
         if connection.is_open() {
             place.leave(connection, Instant::now());
         }
         response
     }
 
-    async fn connect(&self) -> Result<Connection, UpstreamError> {
+    async fn connect(&self) -> Result<Box<Connection>, UpstreamError> {
         let by = Instant::now() + self.config.connect_timeout;
         let result = Connection::connect(&self.config.authority, by).await;
         increment(match &result {

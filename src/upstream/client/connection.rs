@@ -68,7 +68,7 @@ impl Connection {
     /// Resolves `host:port` and connects to the first of its addresses that answers.
     ///
     /// An address that does not answer uses up its part of the time, not that of the others.
-    pub(super) async fn connect(authority: &str, by: Instant) -> io::Result<Self> {
+    pub(super) async fn connect(authority: &str, by: Instant) -> io::Result<Box<Self>> {
         let resolved = timeout_at(by, lookup_host(authority))
             .await
             .map_err(timed_out)??;
@@ -88,7 +88,7 @@ impl Connection {
         Err(error)
     }
 
-    async fn handshake(stream: TcpStream) -> io::Result<Self> {
+    async fn handshake(stream: TcpStream) -> io::Result<Box<Self>> {
         stream.set_nodelay(true)?;
         let bytes_read = Rc::new(Cell::new(0));
         let io = Counted {
@@ -97,12 +97,12 @@ impl Connection {
         };
         let handshake = http1::Builder::new().handshake(TokioIo::new(io)).await;
         let (sender, driver) = handshake.map_err(io::Error::other)?;
-        Ok(Self {
+        Ok(Box::new(Self {
             sender,
             driver,
             bytes_read,
             is_ended: false,
-        })
+        }))
     }
 
     /// Whether another request may be sent, as far as is known without waiting: HTTP allows it,
