@@ -1,6 +1,4 @@
 //! The commands of `portcullis`: their arguments, and what each one runs.
 
 pub mod dev_signer;
-//! The commands.
-
 pub mod signing_root;

@@ -17,6 +17,8 @@
 
 pub mod body;
 pub mod drain;
+pub mod respond;
+pub mod service;
 pub mod stats;
 
 mod acceptor;

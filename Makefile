@@ -1,0 +1,43 @@
+# The few commands that a person types. `make demo` and `make test` do all the set-up on a fresh
+# machine: Debian with root, git, make and stable Rust.
+
+CACHE ?= $(or $(BUILD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/portcullis)
+export BUILD_CACHE := $(CACHE)
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+# RocksDB is built once, for every profile, and linked statically.
+export ROCKSDB_STATIC := 1
+WITH_ROCKSDB = ROCKSDB_LIB_DIR="$$(.ci/librocksdb)" &&  export ROCKSDB_LIB_DIR &&
+KEEP ?=
+SOAK_SECONDS ?= 600
+
+.PHONY: help demo test check build soak fuzz lodestar clean
+
+help: ## the list of these commands
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: setup ## builds the gate and shows on one page what it does (KEEP=1 leaves it running)
+	@$(WITH_ROCKSDB) cargo build --release --bin portcullis
+	@$(CARGO_TARGET_DIR)/release/portcullis demo $(if $(KEEP),--keep)
+
+test: setup ## every test, official suites included
+	@$(WITH_ROCKSDB) cargo test --workspace --no-fail-fast
+
+build: setup ## the release binary
+	@$(WITH_ROCKSDB) cargo build --release --bin portcullis
+	@echo "$(CARGO_TARGET_DIR)/release/portcullis"
+
+check: setup ## formatting, lints and documentation, as CI does
+	@$(WITH_ROCKSDB) .ci/lint
+
+soak: setup ## the long loops: a million simulated duties, 200 kills
+	@$(WITH_ROCKSDB) SOAK=1 cargo test --release --workspace -- soak --include-ignored --nocapture
+
+fuzz: setup ## every fuzz target for SOAK_SECONDS each (needs a nightly toolchain and cargo-fuzz)
+	@$(WITH_ROCKSDB) .ci/fuzz $(SOAK_SECONDS)
+
+lodestar: build ## a real validator client signs through the gate for four epochs
+	@.ci/lodestar
+
+.PHONY: setup
+setup: # system packages, if they are missing; nothing where they are there
+	@.ci/setup

@@ -1,0 +1,49 @@
+use super::*;
+
+fn at(unix_ms: u64) -> Now {
+    Now { unix_ns: unix_ms * 1_000_000, boot: BootTime(0) }
+}
+
+#[test]
+fn slots_and_epochs_follow_the_spec() {
+    let clock = SlotClock::new(1_000, Duration::from_secs(12), 32);
+    for (unix_ms, slot, epoch) in [
+        (0, 0, 0), // before genesis
+        (1_000_000, 0, 0),
+        (1_011_999, 0, 0),
+        (1_012_000, 1, 0),
+        (1_000_000 + 32 * 12_000, 32, 1),
+    ] {
+        assert_eq!(clock.slot(at(unix_ms)), Slot(slot), "at {unix_ms} ms");
+        assert_eq!(clock.epoch(at(unix_ms)), Epoch(epoch), "at {unix_ms} ms");
+    }
+    assert_eq!(clock.start_unix_ns(Slot(1)), 1_012_000_000_000);
+}
+
+#[test]
+fn slots_shorter_than_a_second_are_exact() {
+    let clock = SlotClock::new(0, Duration::from_millis(500), 8);
+    assert_eq!(clock.slot(at(499)), Slot(0));
+    assert_eq!(clock.slot(at(500)), Slot(1));
+    assert_eq!(clock.epoch(at(4_000)), Epoch(1));
+}
+
+#[test]
+fn the_boot_clock_does_not_run_backwards() {
+    let (first, second) = (Clock::System.now(), Clock::System.now());
+    assert!(second.boot.0 >= first.boot.0);
+    assert!(first.unix_s() > 1_700_000_000);
+}
+
+#[test]
+fn dates_are_those_of_the_calendar() {
+    for (unix_s, date) in [
+        (0, "1970-01-01T00:00:00Z"),
+        (951_782_400, "2000-02-29T00:00:00Z"),
+        (1_606_824_023, "2020-12-01T12:00:23Z"), // mainnet's genesis
+        (4_107_542_399, "2100-02-28T23:59:59Z"),
+        (4_107_542_400, "2100-03-01T00:00:00Z"),
+    ] {
+        assert_eq!(iso8601(unix_s), date);
+    }
+}

@@ -1,0 +1,201 @@
+//! The control socket: commands of an operator on the same machine to the running gate.
+//!
+//! A Unix socket in the store's directory, for its owner alone. One command a connection: a line of
+//! JSON, then, for an import, the file up to the end of the stream. The answer is a line of JSON,
+//! then, for an export, the file. On its own threads: nothing here can delay a signature longer than
+//! a key's own lock is held.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use slashing_db::ImportReport;
+
+use crate::enrolment::{CommandError, Declaration, Declarations, KeyLine, KeyOutcome, Keys};
+
+#[cfg(test)]
+mod tests;
+
+/// What an operator asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Every key with its records.
+    List,
+    /// Keys begin.
+    Enrol {
+        /// Which.
+        keys: Keys,
+        /// With which history.
+        declaration: Declaration,
+    },
+    /// Keys begin or go on with the history in a file, which follows.
+    Import,
+    /// Keys end.
+    Disable {
+        /// Which.
+        keys: Keys,
+    },
+    /// The history of keys that have ended.
+    Export {
+        /// Which.
+        keys: Keys,
+    },
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// The list of keys.
+    Keys(Vec<KeyLine>),
+    /// What became of each key.
+    Outcomes(Vec<KeyOutcome>),
+    /// What became of each key of an interchange file.
+    Imported(ImportReport),
+    /// How many keys the file has that follows.
+    Exported(u64),
+    /// Nothing was done, and why.
+    Refused(String),
+}
+
+/// Carries out `command`; `input` is the file of an import, `output` that of an export.
+pub fn execute(
+    declarations: &Declarations<'_>,
+    command: &Command,
+    input: impl Read,
+    output: impl Write,
+) -> Reply {
+    let result: Result<Reply, CommandError> = match command {
+        Command::List => Ok(Reply::Keys(declarations.list())),
+        Command::Enrol { keys, declaration } => {
+            declarations.enrol(keys, *declaration).map(Reply::Outcomes)
+        }
+        Command::Import => declarations.import(input).map(Reply::Imported),
+        Command::Disable { keys } => declarations.disable(keys).map(Reply::Outcomes),
+        Command::Export { keys } => declarations.export(keys, output).map(Reply::Exported),
+    };
+    result.unwrap_or_else(|error| Reply::Refused(with_causes(&error)))
+}
+
+/// Listens in `directory` and answers with `declarations`, each connection on a thread.
+///
+/// # Errors
+/// When the socket cannot be made.
+pub fn serve(
+    directory: &Path,
+    answer: impl Fn(&Command, &mut dyn Read, &mut dyn Write) -> Reply + Send + Sync + 'static,
+) -> io::Result<()> {
+    let path = socket_path(directory);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {} // left by a process that is gone: the store's lock is ours
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    let answer = Arc::new(answer);
+    std::thread::Builder::new().name("control".to_owned()).spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else { continue };
+            let answer = Arc::clone(&answer);
+            let spawned = std::thread::Builder::new().name("control-command".to_owned()).spawn(
+                move || {
+                    if let Err(error) = converse(&stream, &*answer) {
+                        tracing::warn!(%error, "a control command broke off");
+                    }
+                },
+            );
+            if let Err(error) = spawned {
+                tracing::error!(%error, "no thread for a control command");
+            }
+        }
+    })?;
+    Ok(())
+}
+
+fn converse(
+    stream: &UnixStream,
+    answer: &(impl Fn(&Command, &mut dyn Read, &mut dyn Write) -> Reply + ?Sized),
+) -> io::Result<()> {
+    stream.set_read_timeout(Some(STALLED))?;
+    stream.set_write_timeout(Some(STALLED))?;
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.by_ref().take(COMMAND_BYTES_MAX).read_line(&mut line)?;
+    let mut file = Vec::new(); // an export is small beside the store; it follows the reply
+    let reply = match serde_json::from_str::<Command>(&line) {
+        Ok(command) => {
+            tracing::info!(event = "control", command = command.name(), "operator's command");
+            answer(&command, &mut reader, &mut file)
+        }
+        Err(error) => Reply::Refused(format!("not a command: {error}")),
+    };
+    let mut stream = stream;
+    serde_json::to_writer(&mut stream, &reply)?;
+    stream.write_all(b"\n")?;
+    stream.write_all(&file)
+}
+
+/// Sends `command` to the gate that runs on `directory`; `None` when none does.
+///
+/// # Errors
+/// When the gate does not answer in full.
+pub fn send(
+    directory: &Path,
+    command: &Command,
+    mut input: impl Read,
+    mut output: impl Write,
+) -> io::Result<Option<Reply>> {
+    let mut stream = match UnixStream::connect(socket_path(directory)) {
+        Ok(stream) => stream,
+        Err(error) => {
+            return match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
+                _ => Err(error),
+            };
+        }
+    };
+    let mut line = serde_json::to_vec(command)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    io::copy(&mut input, &mut stream)?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut reader = BufReader::new(stream);
+    let mut reply = String::new();
+    reader.read_line(&mut reply)?;
+    let reply = serde_json::from_str(&reply)?;
+    io::copy(&mut reader, &mut output)?;
+    Ok(Some(reply))
+}
+
+impl Command {
+    /// Its name in the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Enrol { .. } => "enrol",
+            Self::Import => "import",
+            Self::Disable { .. } => "disable",
+            Self::Export { .. } => "export",
+        }
+    }
+}
+
+fn socket_path(directory: &Path) -> PathBuf {
+    directory.join("control.sock")
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+const COMMAND_BYTES_MAX: u64 = 128 << 20; // half a million keys by name
+const STALLED: Duration = Duration::from_secs(60);

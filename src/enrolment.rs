@@ -1,0 +1,306 @@
+//! Keys begin and end by declaration.
+//!
+//! The library behind `portcullis slashing` and `portcullis keys`: the same functions whether they
+//! run in a command of their own on a stopped gate, or inside the running gate for a command that
+//! came through the control socket.
+
+use std::io::{Read, Write};
+
+use serde::{Deserialize, Serialize};
+use slashing_db::{Enrolment, ImportBounds, ImportReport, PublicKey, Store, Watermarks};
+use thiserror::Error;
+
+use crate::clock::{Clock, ClockHealth, SlotClock, iso8601};
+use crate::validators::{Standing, Validators};
+
+#[cfg(test)]
+mod tests;
+
+/// How the history of a key that has no record here is declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Declaration {
+    /// It never signed anything, anywhere.
+    New,
+    /// Its old signer is dead for good; nothing at or below the present is ever signed again.
+    Floor {
+        /// The source to start from, where the chain does not finalise: by default one epoch less
+        /// than the target.
+        source_epoch: Option<u64>,
+    },
+}
+
+/// Which keys a command is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keys {
+    /// These.
+    These(Vec<String>),
+    /// Every enrolled key.
+    All,
+    /// Every key that the signer has and nobody has enrolled.
+    Awaiting,
+}
+
+/// What became of one key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyOutcome {
+    /// The key.
+    pub public_key: String,
+    /// What was done, in a word; `None` when nothing was.
+    pub done: Option<String>,
+    /// Why nothing was done.
+    pub refused: Option<String>,
+}
+
+/// One line of the list of keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyLine {
+    /// The key.
+    pub public_key: String,
+    /// `enabled`, `disabled`, `halted` or `awaiting enrolment`.
+    pub status: String,
+    /// The last vote's source and target epoch.
+    pub attestation: Option<(u64, u64)>,
+    /// The last proposal's slot.
+    pub block_slot: Option<u64>,
+    /// Exits signed, ever.
+    pub voluntary_exits: u32,
+    /// Deposits signed, ever.
+    pub deposits: u32,
+}
+
+/// Why a command was not carried out at all.
+#[derive(Debug, Error)]
+pub enum CommandError {
+    /// A key that is not one.
+    #[error("{0:?} is not a BLS public key: 96 hexadecimal digits, with or without 0x")]
+    NotAKey(String),
+    /// A floor is a statement about time.
+    #[error(
+        "no floor while the kernel says that the clock is not synchronised: a floor from a slow clock \
+         lies below what the old signer has signed. Start an NTP client and try again"
+    )]
+    ClockNotSynchronised,
+    /// The clock was set back.
+    #[error(
+        "no floor while the clock ({now}) stands behind the last durable time of this store ({last}): \
+         set the clock right and try again"
+    )]
+    ClockBehind {
+        /// The wall clock.
+        now: String,
+        /// The store's last durable time.
+        last: String,
+    },
+    /// The interchange file, or the store under it.
+    #[error(transparent)]
+    Import(#[from] slashing_db::ImportError),
+    /// The export.
+    #[error(transparent)]
+    Export(#[from] slashing_db::ExportError),
+}
+
+/// The declarations on one store and the keys that were loaded from it.
+pub struct Declarations<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// Its keys.
+    pub validators: &'a Validators,
+    /// The network's slots.
+    pub slots: SlotClock,
+    /// Time.
+    pub clock: &'a Clock,
+    /// What the kernel says of the clock.
+    pub clock_health: ClockHealth,
+}
+
+impl Declarations<'_> {
+    /// Every key with its records.
+    pub fn list(&self) -> Vec<KeyLine> {
+        let mut lines = Vec::new();
+        self.validators.for_each(|validator| {
+            let status = match (validator.halted, validator.watermarks.is_enabled()) {
+                (true, _) => "halted",
+                (false, true) => "enabled",
+                (false, false) => "disabled",
+            };
+            lines.push(KeyLine::of(&validator.watermarks, status));
+        });
+        lines.extend(self.validators.awaiting().iter().map(KeyLine::awaiting));
+        lines
+    }
+
+    /// Enrols `keys`, each for itself: one that is refused keeps no other from being enrolled.
+    ///
+    /// # Errors
+    /// Nothing is enrolled if a key cannot be read, or no floor may be set now.
+    pub fn enrol(
+        &self,
+        keys: &Keys,
+        declaration: Declaration,
+    ) -> Result<Vec<KeyOutcome>, CommandError> {
+        let keys = self.select(keys)?;
+        let enrolment = self.enrolment(declaration)?;
+        let word = match declaration {
+            Declaration::New => "enrolled as new",
+            Declaration::Floor { .. } => "enrolled with a floor",
+        };
+        Ok(keys.iter().map(|key| outcome(key, word, self.enrol_one(key, enrolment))).collect())
+    }
+
+    fn enrol_one(&self, key: &PublicKey, enrolment: Enrolment) -> Result<(), String> {
+        match self.validators.standing(key) {
+            Standing::Enrolled(row) => self.validators.change(row, |validator| {
+                let enabled = self.store.enable(&mut validator.watermarks, enrolment);
+                enabled.map_err(|error| error.to_string())
+            }),
+            Standing::Awaiting | Standing::Unknown => {
+                let watermarks =
+                    self.store.enrol(*key, enrolment).map_err(|error| error.to_string())?;
+                self.validators.insert(watermarks);
+                Ok(())
+            }
+        }
+    }
+
+    /// Stops `keys` for good, each once what was admitted for it is on disk.
+    ///
+    /// # Errors
+    /// Nothing is disabled if a key cannot be read.
+    pub fn disable(&self, keys: &Keys) -> Result<Vec<KeyOutcome>, CommandError> {
+        let keys = self.select(keys)?;
+        Ok(keys.iter().map(|key| outcome(key, "disabled", self.disable_one(key))).collect())
+    }
+
+    fn disable_one(&self, key: &PublicKey) -> Result<(), String> {
+        let Standing::Enrolled(row) = self.validators.standing(key) else {
+            return Err("not enrolled here".to_owned());
+        };
+        // The change is queued behind everything that was admitted under the same lock before it.
+        let changing =
+            self.validators.change(row, |validator| self.store.disable(&mut validator.watermarks));
+        let changing = changing.map_err(|error| error.to_string())?;
+        changing.wait().map_err(|error| error.to_string())
+    }
+
+    /// Takes over the history in an EIP-3076 interchange file. Never lowers a record.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is of another network: nothing is imported then.
+    pub fn import(&self, file: impl Read) -> Result<ImportReport, CommandError> {
+        let epoch = self.slots.epoch(self.clock.now()).0 + 1;
+        let bounds = ImportBounds {
+            epoch_max: epoch,
+            slot_max: (epoch + 1) * self.slots.slots_per_epoch() - 1,
+        };
+        Ok(self.store.import(file, &mut Table(self.validators), bounds)?)
+    }
+
+    /// Writes the history of `keys` as an EIP-3076 interchange file, and says how many keys it has.
+    ///
+    /// # Errors
+    /// While one of them is enabled: what it signs next would be missing.
+    pub fn export(&self, keys: &Keys, file: impl Write) -> Result<u64, CommandError> {
+        let keys = self.select(keys)?;
+        let mut watermarks = Vec::with_capacity(keys.len());
+        for key in &keys {
+            match self.validators.standing(key) {
+                Standing::Enrolled(row) => watermarks
+                    .push(self.validators.with(row, |validator| validator.watermarks.snapshot())),
+                Standing::Awaiting | Standing::Unknown => {
+                    return Err(slashing_db::ExportError::NotEnrolled(*key).into());
+                }
+            }
+        }
+        Ok(self.store.export(watermarks, file)?)
+    }
+
+    fn select(&self, keys: &Keys) -> Result<Vec<PublicKey>, CommandError> {
+        match keys {
+            Keys::All => Ok(self.validators.public_keys()),
+            Keys::Awaiting => Ok(self.validators.awaiting()),
+            Keys::These(keys) => keys
+                .iter()
+                .map(|key| key.parse().map_err(|_| CommandError::NotAKey(key.clone())))
+                .collect(),
+        }
+    }
+
+    /// With F = epoch(now + one slot): source F - 1, target F, slot now + 1. Nothing that the old
+    /// signer can have signed lies above, because every signer refuses what lies further ahead.
+    fn enrolment(&self, declaration: Declaration) -> Result<Enrolment, CommandError> {
+        let Declaration::Floor { source_epoch } = declaration else {
+            return Ok(Enrolment::New);
+        };
+        if self.clock_health == ClockHealth::Unsynchronised {
+            return Err(CommandError::ClockNotSynchronised);
+        }
+        let now = self.clock.now();
+        let last = self.store.last_unix_s();
+        if now.unix_s() < last {
+            let (now, last) = (iso8601(now.unix_s()), iso8601(last));
+            return Err(CommandError::ClockBehind { now, last });
+        }
+        let reach = now.after(self.slots.slot_duration());
+        let target_epoch = self.slots.epoch(reach).0;
+        Ok(Enrolment::Floor {
+            source_epoch: source_epoch.unwrap_or(target_epoch.saturating_sub(1)),
+            target_epoch,
+            slot: self.slots.slot(now).0 + 1,
+        })
+    }
+}
+
+/// How an import reaches the keys in the table.
+struct Table<'a>(&'a Validators);
+
+impl slashing_db::KeyTable for Table<'_> {
+    fn with(&mut self, key: &PublicKey, change: &mut dyn FnMut(&mut Watermarks)) -> bool {
+        let Standing::Enrolled(row) = self.0.standing(key) else {
+            return false;
+        };
+        self.0.change(row, |validator| change(&mut validator.watermarks));
+        true
+    }
+
+    fn insert(&mut self, watermarks: Watermarks) {
+        self.0.insert(watermarks);
+    }
+}
+
+impl KeyLine {
+    /// The line of an enrolled key.
+    pub fn of(watermarks: &Watermarks, status: &str) -> Self {
+        use slashing_db::CountedKind::{Deposit, VoluntaryExit};
+        Self {
+            public_key: watermarks.public_key().to_string(),
+            status: status.to_owned(),
+            attestation: watermarks
+                .attestation()
+                .map(|record| (record.source_epoch, record.target_epoch)),
+            block_slot: watermarks.block().map(|record| record.slot),
+            voluntary_exits: watermarks.counted(VoluntaryExit),
+            deposits: watermarks.counted(Deposit),
+        }
+    }
+
+    fn awaiting(key: &PublicKey) -> Self {
+        Self {
+            public_key: key.to_string(),
+            status: "awaiting enrolment".to_owned(),
+            attestation: None,
+            block_slot: None,
+            voluntary_exits: 0,
+            deposits: 0,
+        }
+    }
+}
+
+fn outcome(key: &PublicKey, word: &str, result: Result<(), String>) -> KeyOutcome {
+    let public_key = key.to_string();
+    match result {
+        Ok(()) => KeyOutcome { public_key, done: Some(word.to_owned()), refused: None },
+        Err(refused) => KeyOutcome { public_key, done: None, refused: Some(refused) },
+    }
+}

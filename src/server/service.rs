@@ -1,0 +1,128 @@
+//! From an HTTP request to the path and back: the API of one core.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, HOST};
+
+use super::Service;
+use super::body::Bodies;
+use super::respond::{self, Answer, Compat};
+use crate::sign::{Arrival, Fault, NotSigned, Path};
+use crate::upstream::discovery::Discovery;
+use crate::web3signer::response::{Check, Format, Health, up_or_down};
+use crate::web3signer::route::{Route, route};
+
+/// What differs from one installation to the next in the dialect.
+#[derive(Clone, Debug)]
+pub struct Dialect {
+    /// Served besides the bare paths: some clients keep a prefix of the base URL, others drop it.
+    pub path_prefix: String,
+    /// Names that `Host` may have; empty means any.
+    pub hosts_allowed: Vec<String>,
+    /// Web3Signer's own statuses where ours differ.
+    pub compat: Compat,
+}
+
+/// Web3Signer's API, on one core.
+pub struct Api {
+    path: Path,
+    bodies: Bodies,
+    discovery: Arc<Discovery>,
+    dialect: Arc<Dialect>,
+}
+
+impl Api {
+    /// The API over `path`.
+    pub fn new(
+        path: Path,
+        bodies: Bodies,
+        discovery: Arc<Discovery>,
+        dialect: Arc<Dialect>,
+    ) -> Self {
+        Self { path, bodies, discovery, dialect }
+    }
+
+    async fn sign(&self, identifier: String, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+        let accept = request.headers().get_all(ACCEPT).iter();
+        let format = Format::negotiate(accept.filter_map(|value| value.to_str().ok()));
+        let body = self.bodies.read(request.into_body());
+        let result = self.path.sign(Arrival { peer, identifier, body }).await;
+        respond::signing(&result, format, self.dialect.compat)
+    }
+
+    fn health(&self) -> Health {
+        let gate = self.path.gate();
+        let counts = gate.validators.counts();
+        let upstream = self.discovery.reachable();
+        let store = gate.store_fault();
+        Health::of(vec![
+            Check { id: "default-check", status: up_or_down(true), data: None },
+            Check {
+                id: "keys-check",
+                status: up_or_down(true),
+                data: Some(serde_json::json!({
+                    "keys-loaded": counts.enabled,
+                    "keys-disabled": counts.disabled,
+                    "keys-halted": counts.halted,
+                    "keys-awaiting-enrolment": counts.awaiting,
+                    "error-count": 0,
+                })),
+            },
+            Check {
+                id: "slashing-protection-db-health-check",
+                status: up_or_down(store.is_none()),
+                data: store.map(|reason| serde_json::json!({ "reason": reason })),
+            },
+            Check { id: "upstream-check", status: up_or_down(upstream), data: None },
+        ])
+    }
+
+    fn host_allowed(&self, request: &Request<Incoming>) -> bool {
+        let allowed = &self.dialect.hosts_allowed;
+        let host = || request.headers().get(HOST)?.to_str().ok().map(host_name);
+        allowed.is_empty()
+            || host().is_some_and(|host| allowed.iter().any(|name| name.eq_ignore_ascii_case(host)))
+    }
+}
+
+impl Service for Api {
+    async fn call(self: Rc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+        if !self.host_allowed(&request) {
+            return respond::host_not_allowed();
+        }
+        let found = route(request.method().as_str(), request.uri().path(), &self.dialect.path_prefix);
+        match found {
+            Ok(Route::Sign { identifier }) => {
+                let identifier = identifier.to_owned();
+                self.sign(identifier, request, peer).await
+            }
+            Ok(Route::PublicKeys) => respond::public_keys(self.path.gate().validators.published()),
+            Ok(Route::Upcheck) => respond::upcheck(),
+            Ok(Route::Healthcheck) => respond::health(&self.health()),
+            Ok(Route::Reload) if request.method() == hyper::Method::POST => {
+                respond::reload(self.discovery.reload())
+            }
+            Ok(Route::Reload) => respond::reload_status(&self.discovery.reload_status()),
+            Ok(Route::HighWatermark) => respond::high_watermark(),
+            Ok(Route::Refused { reason }) => respond::not_offered(reason),
+            Err(no_route) => respond::no_route(no_route),
+        }
+    }
+
+    fn on_panic(&self) -> Answer {
+        let result = Err(NotSigned::Failed(Fault::Bug("a request panicked")));
+        respond::signing(&result, Format::Json, self.dialect.compat)
+    }
+}
+
+/// The name in a `Host` header, without its port.
+fn host_name(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        Some(_) | None => host,
+    }
+}

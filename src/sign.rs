@@ -1,0 +1,187 @@
+//! The path of one signing request: nine steps, on one screen.
+//!
+//! | # | step | where | on failure |
+//! |---|---|---|---|
+//! | 1 | read | [`crate::server`] | 4xx |
+//! | 2 | parse | [`crate::web3signer::request`] | 400 |
+//! | 3 | compute root, content and time rules | `sign/content.rs` | 400 |
+//! | 4 | resolve | [`crate::validators`] | 404 |
+//! | 5 | check | `slashing_db`, under the key's lock | 412 |
+//! | 6 | judge | `sign/permissions.rs`, under the same lock | 412 |
+//! | 7 | record | `slashing_db`'s recorder | 500 |
+//! | 8 | forward | [`crate::upstream`] | 500 |
+//! | 9 | report | here: one exit, never skipped | |
+//!
+//! Nothing is forwarded without a `Permit`, only the store makes one, and forwarding consumes it.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use slashing_db::Recorder;
+
+use crate::clock::{Clock, Now, SlotClock, deadline};
+use crate::eth::{Epoch, Network, PublicKey, Root, Signature};
+use crate::limits::DutyClass;
+use crate::metrics::{Metrics, Stage};
+use crate::server::body::{BodyError, ReceivedBody};
+use crate::upstream::{Forward, InFlight, Upstream};
+use crate::validators::{Standing, Validators};
+use crate::web3signer::request;
+
+pub mod admission;
+mod content;
+mod decide;
+pub mod not_signed;
+pub mod permissions;
+mod report;
+
+use admission::{Admission, Admitted, class_of};
+use decide::{Granted, decide};
+pub use not_signed::{Fault, NotSigned, Refusal, Rejection};
+use permissions::Permissions;
+use report::Account;
+pub use report::LogLimit;
+
+/// All that the path needs and all cores share.
+pub struct Gate {
+    /// The network whose duties are signed here.
+    pub network: Network,
+    /// Its genesis validators root.
+    pub genesis_validators_root: Root,
+    /// Time.
+    pub clock: Clock,
+    /// The network's slots.
+    pub slots: SlotClock,
+    /// The keys.
+    pub validators: Validators,
+    /// The way to the disk.
+    pub recorder: Recorder,
+    /// Exits and deposits.
+    pub permissions: Permissions,
+    /// How much is taken on at once.
+    pub admission: Admission,
+    /// Results that twins share.
+    pub in_flight: InFlight,
+    /// The figures.
+    pub metrics: Arc<Metrics>,
+    /// How much is said of bad requests.
+    pub log_limit: LogLimit,
+    /// How many epochs a vote's target may lie behind the present one.
+    pub min_target_age_epochs: u64,
+    /// How long a request may take in all.
+    pub budget: Duration,
+}
+
+/// A request as it came in, its body still on the wire.
+pub struct Arrival<B> {
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// The last segment of its path.
+    pub identifier: String,
+    /// Its body.
+    pub body: B,
+}
+
+/// A signature, released.
+#[derive(Debug)]
+pub struct Signed {
+    /// The signer's answer.
+    pub signature: Signature,
+}
+
+/// The path on one core: the shared gate, and this core's own connections to the signer.
+pub struct Path {
+    gate: Arc<Gate>,
+    upstream: Rc<Upstream>,
+}
+
+impl Path {
+    /// The path of `gate` over `upstream`.
+    pub fn new(gate: Arc<Gate>, upstream: Rc<Upstream>) -> Self {
+        Self { gate, upstream }
+    }
+
+    /// What all cores share.
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// Signs, or says why not. Run it in a task of its own: the client may hang up, the duty is ours.
+    pub async fn sign<B>(&self, arrival: Arrival<B>) -> Result<Signed, NotSigned>
+    where
+        B: Future<Output = Result<ReceivedBody, BodyError>>,
+    {
+        let mut account = Account::open(arrival.peer, &arrival.identifier);
+        let result = self.try_sign(arrival, &mut account).await;
+        account.close(&self.gate, &result);
+        result
+    }
+
+    async fn try_sign<B>(
+        &self,
+        arrival: Arrival<B>,
+        account: &mut Account,
+    ) -> Result<Signed, NotSigned>
+    where
+        B: Future<Output = Result<ReceivedBody, BodyError>>,
+    {
+        let gate = &*self.gate;
+        let body = arrival.body.await?;
+        let deadline = deadline(gate.budget);
+        account.done(gate, Stage::Read);
+
+        let request = request::parse(&body)?;
+        account.parsed(gate, &request);
+        let class = class_of(request.duty.kind());
+        let _admitted = gate.admit(class)?;
+        let key: PublicKey = arrival.identifier.parse().map_err(|_| Rejection::BadIdentifier)?;
+
+        let now = gate.clock.now();
+        let root = content::root(gate, &request, now)?;
+        account.rooted(gate, root);
+
+        let row = match gate.validators.standing(&slashing_db::PublicKey(key.0)) {
+            Standing::Enrolled(row) => row,
+            Standing::Awaiting => return Err(Rejection::AwaitingEnrolment.into()),
+            Standing::Unknown => return Err(Rejection::UnknownKey.into()),
+        };
+        let granted = decide(gate, row, &request.duty, root, now)?;
+        account.done(gate, Stage::Decide);
+
+        let permit = match granted {
+            Granted::AtOnce(permit) => permit,
+            Granted::Recorded(pending) => pending.await?,
+        };
+        account.done(gate, Stage::Record);
+
+        let forward = Forward {
+            class,
+            now: gate.clock.now(),
+            slot: gate.slots.slot(now),
+            deadline,
+            encode: &|root| {
+                request::encode(&request.duty, request.fork_info.as_ref(), root, &gate.network)
+            },
+        };
+        let forwarded = self.upstream.forward(permit, &gate.in_flight, forward).await?;
+        account.forwarded(gate, &forwarded);
+        Ok(Signed { signature: forwarded.signature })
+    }
+}
+
+impl Gate {
+    fn admit(&self, class: DutyClass) -> Result<Admitted<'_>, Fault> {
+        self.admission.admit(class).ok_or_else(|| {
+            self.metrics.overloaded(class).inc();
+            Fault::Overloaded { class }
+        })
+    }
+
+    /// The oldest target that may still be voted for.
+    fn target_epoch_min(&self, now: Now) -> Epoch {
+        Epoch(self.slots.epoch(now).0.saturating_sub(self.min_target_age_epochs))
+    }
+}

@@ -1,0 +1,220 @@
+//! Step 9: what is said of a request, in figures and in words. One exit, never skipped.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use parking_lot::Mutex;
+
+use super::{Fault, Gate, NotSigned, Rejection, Signed};
+use crate::clock::{Now, Stopwatch};
+use crate::eth::{Duty, DutyKind, SigningRoot};
+use crate::metrics::{Stage, Verdict};
+use crate::upstream::{Forwarded, UpstreamFault};
+use crate::web3signer::request::SigningRequest;
+
+#[cfg(test)]
+mod tests;
+
+/// What has become known of a request on its way.
+pub(super) struct Account {
+    peer: SocketAddr,
+    identifier: String,
+    kind: Option<DutyKind>,
+    times: Times,
+    root: Option<SigningRoot>,
+    joined: bool,
+    whole: Stopwatch,
+    stage: Stopwatch,
+}
+
+/// The numbers by which a duty is recognised in a log.
+#[derive(Clone, Copy, Debug, Default)]
+struct Times {
+    slot: Option<u64>,
+    epoch: Option<u64>,
+    source: Option<u64>,
+    target: Option<u64>,
+}
+
+impl Account {
+    pub(super) fn open(peer: SocketAddr, identifier: &str) -> Self {
+        let (whole, stage) = (Stopwatch::start(), Stopwatch::start());
+        let identifier = identifier.to_owned();
+        Self {
+            peer,
+            identifier,
+            kind: None,
+            times: Times::default(),
+            root: None,
+            joined: false,
+            whole,
+            stage,
+        }
+    }
+
+    pub(super) fn done(&mut self, gate: &Gate, stage: Stage) {
+        gate.metrics.stage(stage, self.stage.lap());
+    }
+
+    pub(super) fn parsed(&mut self, gate: &Gate, request: &SigningRequest) {
+        self.kind = Some(request.duty.kind());
+        self.times = Times::of(&request.duty);
+        self.done(gate, Stage::Parse);
+    }
+
+    pub(super) fn rooted(&mut self, gate: &Gate, root: SigningRoot) {
+        self.root = Some(root);
+        self.done(gate, Stage::Root);
+    }
+
+    pub(super) fn forwarded(&mut self, gate: &Gate, forwarded: &Forwarded) {
+        self.joined = forwarded.joined;
+        self.done(gate, Stage::Forward);
+    }
+
+    pub(super) fn close(self, gate: &Gate, result: &Result<Signed, NotSigned>) {
+        let (verdict, code) = match result {
+            Ok(_) => (Verdict::Signed, "ok"),
+            Err(not_signed) => (not_signed.verdict(), not_signed.code()),
+        };
+        let kind = self.kind.map(|kind| kind as usize);
+        gate.metrics.answered(kind, verdict, code, self.whole.elapsed());
+        if self.joined {
+            gate.metrics.joins.inc();
+        }
+        match result {
+            Ok(_) => self.log_signed(),
+            Err(not_signed) => self.log_not_signed(gate, not_signed),
+        }
+    }
+
+    fn log_signed(&self) {
+        tracing::debug!(
+            kind = self.kind.map(DutyKind::as_str),
+            pubkey = self.identifier,
+            root = self.root.map(tracing::field::display),
+            slot = self.times.slot,
+            epoch = self.times.epoch,
+            source = self.times.source,
+            target = self.times.target,
+            peer = %self.peer,
+            joined = self.joined,
+            took_us = u64::try_from(self.whole.elapsed().as_micros()).unwrap_or(u64::MAX),
+            "signed"
+        );
+    }
+
+    fn log_not_signed(&self, gate: &Gate, not_signed: &NotSigned) {
+        let code = not_signed.code();
+        let Some(unsaid) = gate.log_limit.may_say(code, gate.clock.now()) else {
+            return;
+        };
+        macro_rules! say {
+            ($level:ident, $event:literal, $message:literal) => {
+                tracing::$level!(
+                    event = $event,
+                    code,
+                    reason = %not_signed,
+                    cause = cause(not_signed),
+                    kind = self.kind.map(DutyKind::as_str),
+                    pubkey = self.identifier,
+                    root = self.root.map(tracing::field::display),
+                    slot = self.times.slot,
+                    epoch = self.times.epoch,
+                    source = self.times.source,
+                    target = self.times.target,
+                    peer = %self.peer,
+                    unsaid,
+                    $message
+                )
+            };
+        }
+        match not_signed {
+            NotSigned::Refused(_) => say!(warn, "refused", "refused to sign"),
+            NotSigned::Rejected(Rejection::UnknownKey) => {
+                say!(info, "rejected", "rejected a request for an unknown key");
+            }
+            NotSigned::Rejected(_) => say!(warn, "rejected", "rejected a request"),
+            NotSigned::Failed(Fault::Upstream(fault))
+                if matches!(**fault, UpstreamFault::Refused) =>
+            {
+                say!(
+                    error,
+                    "upstream_refused_after_permit",
+                    "the signer refused what the slashing store had permitted"
+                );
+            }
+            NotSigned::Failed(_) => say!(error, "failed", "could not sign"),
+        }
+    }
+}
+
+/// The chain of causes behind `error`, in one line.
+fn cause(error: &NotSigned) -> Option<String> {
+    let error: &dyn std::error::Error = match error {
+        NotSigned::Failed(Fault::Upstream(fault)) => &**fault, // behind an `Arc`, it is no source
+        other => other,
+    };
+    let causes: Vec<String> =
+        std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect();
+    (!causes.is_empty()).then(|| causes.join(": "))
+}
+
+impl Times {
+    fn of(duty: &Duty) -> Self {
+        let slot = duty.slot().map(|slot| slot.0);
+        match duty {
+            Duty::Attestation(data) => Self {
+                slot,
+                source: Some(data.source.epoch.0),
+                target: Some(data.target.epoch.0),
+                epoch: None,
+            },
+            Duty::RandaoReveal(reveal) => {
+                Self { epoch: Some(reveal.epoch.0), ..Self::default() }
+            }
+            Duty::VoluntaryExit(exit) => Self { epoch: Some(exit.epoch.0), ..Self::default() },
+            Duty::Block(_)
+            | Duty::BlockV2(_)
+            | Duty::AggregationSlot(_)
+            | Duty::AggregateAndProof(_)
+            | Duty::AggregateAndProofV2(_)
+            | Duty::SyncCommitteeMessage(_)
+            | Duty::SyncCommitteeSelectionProof(_)
+            | Duty::SyncCommitteeContributionAndProof(_)
+            | Duty::Deposit(_)
+            | Duty::ValidatorRegistration(_) => Self { slot, ..Self::default() },
+        }
+    }
+}
+
+/// Keeps a flood of one kind of bad request from filling the log's disk: so many lines a second and
+/// code, and the number of those left out in the next line. The metrics count every one.
+#[derive(Debug, Default)]
+pub struct LogLimit(Mutex<HashMap<&'static str, Said>>);
+
+#[derive(Debug, Default)]
+struct Said {
+    second: u64,
+    lines: u32,
+    unsaid: u64,
+}
+
+impl LogLimit {
+    /// `Some` if a line for `code` may be written now: how many were left out since the last one.
+    fn may_say(&self, code: &'static str, now: Now) -> Option<u64> {
+        let mut codes = self.0.lock();
+        let said = codes.entry(code).or_default();
+        if said.second != now.unix_s() {
+            (said.second, said.lines) = (now.unix_s(), 0);
+        }
+        if said.lines >= LINES_PER_SECOND_MAX {
+            said.unsaid += 1;
+            return None;
+        }
+        said.lines += 1;
+        Some(std::mem::take(&mut said.unsaid))
+    }
+}
+
+const LINES_PER_SECOND_MAX: u32 = 50;
