@@ -3,3 +3,4 @@
 pub mod interchange;
 pub mod lease;
 pub mod signed;
+pub mod witness;
