@@ -89,7 +89,7 @@ random_id! {
 }
 
 /// What a witness is about: the keys of one set on one network have one live store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Binding {
     network: String,
     key_set: String,
@@ -198,7 +198,7 @@ impl ReservedThrough {
 }
 
 /// The machine that a process runs on, and the time there. Passed in: nothing here reads a clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Host {
     /// The kernel's boot id, `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
@@ -209,7 +209,7 @@ pub struct Host {
 }
 
 /// A lease as the witness knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeaseGrant {
     /// The boot id of the owner's machine.
@@ -251,7 +251,7 @@ pub struct LeaseHeld {
 }
 
 /// What the witness knows of the one live store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WitnessState {
     /// The network and key set.
     pub binding: Binding,
@@ -343,6 +343,10 @@ impl WitnessState {
 }
 
 /// Where the witness is kept: a file now, something off the machine later.
+///
+/// Implementations exclude a second owner on the same machine, as the lock of [`WitnessFile`] does:
+/// [`WitnessState::check_lease`] leaves that to them, and one without such a lock must make openers of
+/// the same boot wait for [`LeaseGrant::until_boot_ns`].
 pub trait Witness: Send {
     /// What the witness says now.
     ///

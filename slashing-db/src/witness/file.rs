@@ -176,6 +176,15 @@ impl WitnessFile {
     }
 }
 
+impl Drop for WitnessFile {
+    /// Unlocks by name: closing alone would leave the lock to a child process that is between fork
+    /// and exec.
+    fn drop(&mut self) {
+        // If this fails, closing unlocks.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
+    }
+}
+
 impl Witness for WitnessFile {
     fn read(&self) -> Result<WitnessState, WitnessError> {
         self.check_lock()?;

@@ -19,7 +19,7 @@ use super::{Binding, Claim, Host, LeaseHeld, OwnerNonce, ReservedThrough, StoreI
 mod tests;
 
 /// What a store knows of itself, as read from it before it is opened for writing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Local {
     /// The network and key set that the store was created for.
     pub binding: Binding,
@@ -184,7 +184,7 @@ pub enum Stale {
 }
 
 /// How to open the store: what to write, in the order of the methods, each durable before the next.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct OpenPlan {
     pending: Local,
     expected: WitnessState,
@@ -278,9 +278,8 @@ fn plan(
     recovered: Option<Claim>,
 ) -> OpenPlan {
     let highest = local.claim.generation.max(witness.claim.generation);
-    let generation = highest
-        .checked_add(1)
-        .expect("a store is not opened 2^64 times");
+    // At the end of the numbers, which no store reaches, the nonce still tells owners apart.
+    let generation = highest.saturating_add(1);
     let claim = Claim { generation, nonce };
     OpenPlan {
         pending: Local {
