@@ -1,11 +1,11 @@
 //! One live copy: what a store's owner writes down outside the store, and who may open it.
 //!
-//! A directory can be copied, restored from a snapshot, or started twice. The store cannot tell; the
-//! witness can, because it is somewhere else. It names the one owner of a network's key set by
-//! generation and nonce, and follows what the owner signs: the owner reserves epochs and slots in it
-//! ahead of signing, and renews its [lease](crate::lease) with the audit sequence that is durable by
-//! then. Who opens a store compares it with the witness ([`plan_open`]) and claims the next
-//! generation. Only then, and only under a lease, it signs.
+//! A directory can be copied, restored from a snapshot, or started twice. The store cannot tell;
+//! the witness can, because it is somewhere else. It names the one owner of a network's key set by
+//! generation and nonce, and follows what the owner signs: the owner reserves epochs and slots in
+//! it ahead of signing, and renews its [lease](crate::lease) with the audit sequence that is
+//! durable by then. Who opens a store compares it with the witness ([`plan_open`]) and claims the
+//! next generation. Only then, and only under a lease, it signs.
 //!
 //! What the owner must do, in this order, for the comparison to mean anything:
 //!
@@ -16,8 +16,8 @@
 //! 4. seal: no signature any more, seal durable in the store, then at the witness.
 //!
 //! A witness file on the same machine is no protection against that whole machine being rolled
-//! back. A snapshot that is at most one renewal older than the owner's death, and restored instead of
-//! it, looks like the owner: of what was signed in between the witness had not heard.
+//! back. A snapshot that is at most one renewal older than the owner's death, and restored instead
+//! of it, looks like the owner: of what was signed in between the witness had not heard.
 
 mod encoding;
 mod file;
@@ -238,8 +238,8 @@ impl LeaseGrant {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a gate on another machine (or before this one's reboot) holds the lease for \
-     {seconds_left} s more, until {until_unix_seconds} (unix time): wait until then, and make sure that \
-     the other gate is stopped"
+     {seconds_left} s more, until {until_unix_seconds} (unix time): wait until then, and make \
+     sure that the other gate is stopped"
 )]
 pub struct LeaseHeld {
     /// The boot id of the holder's machine.
@@ -319,9 +319,9 @@ impl WitnessState {
 
     /// Whether another machine may still be signing under its lease.
     ///
-    /// On this machine the lease does not count: there the lock on the witness file tells the living
-    /// from the dead, so that a killed gate starts again without waiting. A reboot makes another
-    /// machine of this one; what is left of ten seconds is waited for.
+    /// On this machine the lease does not count: there the lock on the witness file tells the
+    /// living from the dead, so that a killed gate starts again without waiting. A reboot makes
+    /// another machine of this one; what is left of ten seconds is waited for.
     ///
     /// # Errors
     /// [`LeaseHeld`] if so.
@@ -344,15 +344,15 @@ impl WitnessState {
 
 /// Where the witness is kept: a file now, something off the machine later.
 ///
-/// Implementations exclude a second owner on the same machine, as the lock of [`WitnessFile`] does:
-/// [`WitnessState::check_lease`] leaves that to them, and one without such a lock must make openers of
-/// the same boot wait for [`LeaseGrant::until_boot_ns`].
+/// Implementations exclude a second owner on the same machine, as the lock of [`WitnessFile`]
+/// does: [`WitnessState::check_lease`] leaves that to them, and one without such a lock must make
+/// openers of the same boot wait for [`LeaseGrant::until_boot_ns`].
 pub trait Witness: Send {
     /// What the witness says now.
     ///
     /// # Errors
-    /// [`WitnessError`] when there is none or it cannot be believed. Never treat that as "nothing was
-    /// signed".
+    /// [`WitnessError`] when there is none or it cannot be believed. Never treat that as "nothing
+    /// was signed".
     fn read(&self) -> Result<WitnessState, WitnessError>;
 
     /// Replaces `expected` by `next`, durably, or nothing.
@@ -376,9 +376,10 @@ pub trait Witness: Send {
 pub enum WitnessError {
     /// No file. Only `slashing init` creates one.
     #[error(
-        "no witness at {}: without it nobody knows whether this store is the live copy. If the store is \
-         new, run `portcullis slashing init`; if the file was moved, configure where it is now; if it is \
-         lost, declare every other signer of these keys dead and enrol them with a floor",
+        "no witness at {}: without it nobody knows whether this store is the live copy. If the \
+        store is new, run `portcullis slashing init`; if the file was moved, configure where it \
+        is now; if it is lost, declare every other signer of these keys dead and enrol them \
+        with a floor",
         .path.display()
     )]
     Missing {
@@ -387,8 +388,8 @@ pub enum WitnessError {
     },
     /// There is one already.
     #[error(
-        "there is a witness at {} already: these keys have a store. Use that store, or declare its signer \
-         dead and enrol the keys here with a floor",
+        "there is a witness at {} already: these keys have a store. Use that store, or declare \
+        its signer dead and enrol the keys here with a floor",
         .path.display()
     )]
     Exists {
@@ -397,8 +398,8 @@ pub enum WitnessError {
     },
     /// Cut off, changed by hand, or no witness at all.
     #[error(
-        "the witness at {} cannot be believed: {problem}. Do not delete it: repair the disk, or declare \
-         every other signer of these keys dead and enrol them with a floor",
+        "the witness at {} cannot be believed: {problem}. Do not delete it: repair the disk, or \
+        declare every other signer of these keys dead and enrol them with a floor",
         .path.display()
     )]
     Garbled {
@@ -409,8 +410,8 @@ pub enum WitnessError {
     },
     /// A process on this machine holds the lock: the owner, alive or suspended.
     #[error(
-        "another process on this machine owns the witness at {}: stop that gate first (a suspended one \
-         owns it too)",
+        "another process on this machine owns the witness at {}: stop that gate first (a \
+        suspended one owns it too)",
         .path.display()
     )]
     Owned {
@@ -419,8 +420,8 @@ pub enum WitnessError {
     },
     /// The lock file was deleted or replaced under its holder.
     #[error(
-        "the lock file {} was deleted or replaced while this process held it: another process may own \
-         the witness too; stop both, then start one",
+        "the lock file {} was deleted or replaced while this process held it: another process \
+        may own the witness too; stop both, then start one",
         .path.display()
     )]
     LockReplaced {
@@ -442,8 +443,8 @@ pub enum WitnessError {
     },
     /// Another owner has written since.
     #[error(
-        "the witness says generation {}, owner {}, where generation {}, owner {} was expected: another \
-         process has taken these keys over; this one must stop",
+        "the witness says generation {}, owner {}, where generation {}, owner {} was expected: \
+        another process has taken these keys over; this one must stop",
         .found.claim.generation,
         .found.claim.nonce,
         .expected.claim.generation,

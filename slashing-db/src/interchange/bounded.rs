@@ -8,8 +8,8 @@ use std::io::{self, Read};
 /// How deep objects and arrays may nest. The format itself needs 5.
 pub const MAX_DEPTH: u32 = 32;
 
-/// How long a string (or name of a field) may be, in bytes of the file. The longest of the format is
-/// a public key, 98.
+/// How long a string (or name of a field) may be, in bytes of the file. The longest of the format
+/// is a public key, 98.
 pub const MAX_STRING_BYTES: u32 = 4_096;
 
 /// Which limit a file breaks.

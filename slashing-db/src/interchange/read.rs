@@ -121,8 +121,8 @@ pub(super) struct Context {
 
 /// Reads and checks a whole interchange file.
 ///
-/// The metadata may stand anywhere in it: nothing is given back before they were seen and are right.
-/// Unknown fields are passed over. The input needs no buffer of its own.
+/// The metadata may stand anywhere in it: nothing is given back before they were seen and are
+/// right. Unknown fields are passed over. The input needs no buffer of its own.
 ///
 /// # Errors
 /// [`ReadError`] with the first thing that is wrong. Whoever made the file must act, except for

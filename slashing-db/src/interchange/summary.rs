@@ -5,12 +5,12 @@ use crate::signed::{SignedAttestation, SignedBlock, SigningRoot};
 /// The records of one key, reduced to what a watermark needs.
 ///
 /// Source and target are maximised separately, as EIP-3076 advises minimal stores: the highest
-/// source and the highest target together refuse whatever any of the records would refuse. A signing
-/// root survives only where a repeat of it is certainly the record: one record carries both maxima,
-/// and no other record at that target (or slot) says otherwise.
+/// source and the highest target together refuse whatever any of the records would refuse. A
+/// signing root survives only where a repeat of it is certainly the record: one record carries
+/// both maxima, and no other record at that target (or slot) says otherwise.
 ///
-/// Merging is commutative, associative and, the counts aside, idempotent: the order of the records in
-/// a file, or of files, means nothing.
+/// Merging is commutative, associative and, the counts aside, idempotent: the order of the records
+/// in a file, or of files, means nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Summary {
     attestation: Option<Votes>,

@@ -37,7 +37,8 @@ fn root(byte: u8) -> SigningRoot {
 fn entry(blocks: &str, attestations: &str) -> String {
     let key = key(1);
     format!(
-        r#"{{"pubkey": "{key}", "signed_blocks": [{blocks}], "signed_attestations": [{attestations}]}}"#
+        r#"{{"pubkey": "{key}", "signed_blocks": [{blocks}],
+        "signed_attestations": [{attestations}]}}"#
     )
 }
 
@@ -122,7 +123,8 @@ fn entries_of_one_key_are_merged_whatever_their_case() {
     let lower = format!("0x{}", "ab".repeat(48));
     let entry = |key: &str, slot| {
         format!(
-            r#"{{"signed_blocks": [{{"slot": {slot}}}], "signed_attestations": [], "pubkey": "{key}"}}"#
+            r#"{{"signed_blocks": [{{"slot": {slot}}}], "signed_attestations": [],
+            "pubkey": "{key}"}}"#
         )
     };
     let text = file(&format!("{}, {}", entry(&upper, 5), entry(&lower, 3)));
@@ -251,8 +253,8 @@ fn errors_name_the_place() {
 #[test]
 fn unknown_fields_are_passed_over_everywhere() {
     let text = format!(
-        r#"{{"x": [1, {{"data": 7}}], {}, "data": [{{"note": "\"}}", "pubkey": "{}", "signed_blocks":
-        [{{"slot": "1", "y": {{"slot": 9}}}}], "signed_attestations": []}}], "z": null}}"#,
+        r#"{{"x": [1, {{"data": 7}}], {}, "data": [{{"note": "\"}}", "pubkey": "{}",
+        "signed_blocks": [{{"slot": "1", "y": {{"slot": 9}}}}], "signed_attestations": []}}], "z": null}}"#,
         metadata(),
         key(1)
     );
@@ -432,7 +434,8 @@ proptest! {
         let interchange = read(out.as_slice(), CHAIN).unwrap();
         prop_assert_eq!(written.keys, keys.len() as u64);
         prop_assert_eq!(interchange.entries, written.keys);
-        let sum = |count: fn(&Summary) -> u64| interchange.summaries.values().map(count).sum::<u64>();
+        let summaries = interchange.summaries.values();
+        let sum = |count: fn(&Summary) -> u64| summaries.clone().map(count).sum::<u64>();
         prop_assert_eq!(sum(Summary::block_records), written.blocks);
         prop_assert_eq!(sum(Summary::attestation_records), written.attestations);
         let back: BTreeMap<PublicKey, Records> = interchange

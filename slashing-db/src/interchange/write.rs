@@ -64,7 +64,8 @@ impl<W: Write> Writer<W> {
     /// Writes one key with its last block and last attestation, if it has them.
     ///
     /// # Errors
-    /// [`WriteError::Order`] for keys that are not in strictly ascending order; those of the output.
+    /// [`WriteError::Order`] for keys that are not in strictly ascending order; those of the
+    /// output.
     pub fn key(
         &mut self,
         pubkey: PublicKey,

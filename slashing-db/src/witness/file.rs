@@ -17,8 +17,8 @@ const MAX_BYTES: u64 = 16 * 1024;
 ///
 /// The kernel frees the lock when the process dies, however it dies, and keeps it while the
 /// process is suspended. So on one machine nobody waits for a dead owner, and nobody overtakes a
-/// sleeping one. File systems shared between machines may not carry the lock across: there the lease
-/// in the file counts, see [`WitnessState::check_lease`].
+/// sleeping one. File systems shared between machines may not carry the lock across: there the
+/// lease in the file counts, see [`WitnessState::check_lease`].
 #[derive(Debug)]
 pub struct WitnessFile {
     path: PathBuf,
@@ -90,7 +90,8 @@ impl WitnessFile {
     /// Creates the witness of a new store, and owns it.
     ///
     /// # Errors
-    /// [`WitnessError::Exists`] if there is one, whatever it says; otherwise as [`WitnessFile::own`].
+    /// [`WitnessError::Exists`] if there is one, whatever it says; otherwise as
+    /// [`WitnessFile::own`].
     pub fn create(path: &Path, store: &Path, state: &WitnessState) -> Result<Self, WitnessError> {
         check_outside(path, store)?;
         let owned = Self::lock(path)?;

@@ -6,7 +6,7 @@
 //! |---|---|---|---|
 //! | nothing | G | G | claims G+1 |
 //! | pending durable | G, pending G+1 | G | drops the pending claim, claims G+1 anew |
-//! | witness set | G, pending G+1 | G+1, no lease | takes the pending claim as confirmed, claims G+2 |
+//! | witness set | G, pending G+1 | G+1, no lease | confirms the pending claim, claims G+2 |
 //! | confirmed | G+1 | G+1, no lease | claims G+2 |
 //! | first renewal | G+1 | G+1, lease | claims G+2 |
 //!
@@ -85,8 +85,9 @@ pub enum Stale {
     },
     /// The witness is of another store of the same keys.
     #[error(
-        "the witness names store {witness} as the live one of these keys, this is store {local}: sign with \
-         that one, or declare its signer dead and enrol the keys here with a floor"
+        "the witness names store {witness} as the live one of these keys, this is store \
+        {local}: sign with that one, or declare its signer dead and enrol the keys here with a \
+        floor"
     )]
     OtherStore {
         /// This store.
@@ -97,8 +98,8 @@ pub enum Stale {
     /// The store was opened since, elsewhere or later.
     #[error(
         "this is an old copy: it was last opened as generation {local}, the live one as generation \
-         {witness}. Sign with the live one; if it is lost, declare its signer dead and enrol the keys here \
-         with a floor"
+         {witness}. Sign with the live one; if it is lost, declare its signer dead and enrol \
+         the keys here with a floor"
     )]
     GenerationBehind {
         /// The store's generation.
@@ -108,9 +109,9 @@ pub enum Stale {
     },
     /// The witness itself is old.
     #[error(
-        "the witness is older than this store: it says generation {witness}, the store {local}. The \
-         witness was restored from a copy and can vouch for nothing: declare every other signer dead and \
-         enrol the keys here with a floor"
+        "the witness is older than this store: it says generation {witness}, the store {local}. \
+        The witness was restored from a copy and can vouch for nothing: declare every other \
+        signer dead and enrol the keys here with a floor"
     )]
     WitnessBehind {
         /// The store's generation.
@@ -120,9 +121,9 @@ pub enum Stale {
     },
     /// Two copies were opened as the same generation; the other one won.
     #[error(
-        "a second owner: generation {generation} of this store was opened by another process (owner \
-         {witness}, here {local}), so there are two copies of it. Sign with the other one, or declare its \
-         signer dead and enrol the keys here with a floor"
+        "a second owner: generation {generation} of this store was opened by another process \
+        (owner {witness}, here {local}), so there are two copies of it. Sign with the other \
+        one, or declare its signer dead and enrol the keys here with a floor"
     )]
     SecondOwner {
         /// The generation of both.
@@ -134,9 +135,9 @@ pub enum Stale {
     },
     /// A copy taken while the store was being opened.
     #[error(
-        "this copy was taken while the live store was being opened as generation {generation}; that \
-         opening was finished in the original. Sign with the original, or declare its signer dead and enrol \
-         the keys here with a floor"
+        "this copy was taken while the live store was being opened as generation {generation}; \
+        that opening was finished in the original. Sign with the original, or declare its \
+        signer dead and enrol the keys here with a floor"
     )]
     CopiedWhileOpening {
         /// The generation that was being opened.
@@ -144,9 +145,9 @@ pub enum Stale {
     },
     /// Signatures are missing here.
     #[error(
-        "records are missing: this store ends at audit sequence {local}, but sequence {witness} was durable \
-         when its owner last renewed. It was restored from a snapshot, or its disk lost writes: declare its \
-         signer dead and enrol the keys with a floor"
+        "records are missing: this store ends at audit sequence {local}, but sequence {witness} \
+        was durable when its owner last renewed. It was restored from a snapshot, or its disk \
+        lost writes: declare its signer dead and enrol the keys with a floor"
     )]
     SequenceBehind {
         /// The store's last.
@@ -156,8 +157,9 @@ pub enum Stale {
     },
     /// A reservation is missing here.
     #[error(
-        "this store reserved through epoch {} and slot {}, its owner later through epoch {} and slot {}: it \
-         was restored from a snapshot. Declare its signer dead and enrol the keys with a floor",
+        "this store reserved through epoch {} and slot {}, its owner later through epoch {} and \
+        slot {}: it was restored from a snapshot. Declare its signer dead and enrol the keys \
+        with a floor",
         .local.epoch, .local.slot, .witness.epoch, .witness.slot
     )]
     ReservationBehind {
@@ -168,9 +170,9 @@ pub enum Stale {
     },
     /// The owner stopped cleanly, and not in this state.
     #[error(
-        "the owner stopped cleanly at audit sequence {witness}, this copy is {} at sequence {local}: it is \
-         not what the owner left. Use the original, or declare its signer dead and enrol the keys with a \
-         floor",
+        "the owner stopped cleanly at audit sequence {witness}, this copy is {} at sequence \
+        {local}: it is not what the owner left. Use the original, or declare its signer dead \
+        and enrol the keys with a floor",
         if *.local_sealed { "sealed" } else { "not sealed and" }
     )]
     SealMismatch {
@@ -193,14 +195,14 @@ pub struct OpenPlan {
 }
 
 impl OpenPlan {
-    /// Step 1: the store with the new claim pending. An opening that a crash cut short is finished or
-    /// dropped in the same write.
+    /// Step 1: the store with the new claim pending. An opening that a crash cut short is finished
+    /// or dropped in the same write.
     pub fn pend(&self) -> &Local {
         &self.pending
     }
 
-    /// Step 2: what to compare the witness with, and what to set it to. If another owner was faster,
-    /// open nothing.
+    /// Step 2: what to compare the witness with, and what to set it to. If another owner was
+    /// faster, open nothing.
     pub fn claim(&self) -> (&WitnessState, &WitnessState) {
         (&self.expected, &self.claimed)
     }

@@ -266,7 +266,8 @@ fn a_witness_inside_the_store_is_refused() {
     ));
 }
 
-/// The owner of [`a_killed_owner_is_gone_at_once_and_a_suspended_one_is_not`], in a process of its own.
+/// The owner of [`a_killed_owner_is_gone_at_once_and_a_suspended_one_is_not`], in a process of its
+/// own.
 #[test]
 fn owner_process() {
     let Some(root) = env::var_os("PORTCULLIS_TEST_WITNESS") else {

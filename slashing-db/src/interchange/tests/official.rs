@@ -1,5 +1,5 @@
-//! The interchange files of eth-clients/slashing-protection-interchange-tests, as a reader sees them.
-//! Their verdicts are the store's to give.
+//! The interchange files of eth-clients/slashing-protection-interchange-tests, as a reader sees
+//! them. Their verdicts are the store's to give.
 
 use std::path::PathBuf;
 use std::{env, fs};

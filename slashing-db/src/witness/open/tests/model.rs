@@ -1,9 +1,11 @@
-//! Every course of events, up to a bound, of one store, a copy of it, their processes and the witness:
-//! crashes after each step, copies at every moment, restores, restarts, signatures, renewals, seals.
+//! Every course of events, up to a bound, of one store, a copy of it, their processes and the
+//! witness: crashes after each step, copies at every moment, restores, restarts, signatures,
+//! renewals, seals.
 //!
-//! Two oracles. Honest: the directory that the last owner left is never refused. Safe: a directory that
-//! lacks a signature of which the witness had heard is never opened; one that lacks a signature of which
-//! it had not heard can be opened only in that owner's place, before anybody else came.
+//! Two oracles. Honest: the directory that the last owner left is never refused. Safe: a directory
+//! that lacks a signature of which the witness had heard is never opened; one that lacks a
+//! signature of which it had not heard can be opened only in that owner's place, before anybody
+//! else came.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -120,7 +122,7 @@ impl World {
         };
         for i in self.lacks(directory) {
             let Signature { claim, heard, lost } = &self.signatures[i];
-            let told = *heard || *claim != self.witness.claim;
+            let told = *heard || *claim != self.witness.claim || local.claim != *claim;
             assert!(
                 *lost || !told,
                 "opened without signature {i}: {local:?} {:?}",
