@@ -254,7 +254,8 @@ fn errors_name_the_place() {
 fn unknown_fields_are_passed_over_everywhere() {
     let text = format!(
         r#"{{"x": [1, {{"data": 7}}], {}, "data": [{{"note": "\"}}", "pubkey": "{}",
-        "signed_blocks": [{{"slot": "1", "y": {{"slot": 9}}}}], "signed_attestations": []}}], "z": null}}"#,
+        "signed_blocks": [{{"slot": "1", "y": {{"slot": 9}}}}], "signed_attestations": []}}],
+        "z": null}}"#,
         metadata(),
         key(1)
     );

@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use super::*;
 
-const STARTS: u8 = 4;
+const STARTS: u8 = 3;
 const COPIES: u8 = 2;
 const SIGNATURES: usize = 2;
 const RESERVATIONS: u64 = 1;
