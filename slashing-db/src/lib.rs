@@ -16,6 +16,7 @@
 
 pub mod engine;
 mod health;
+pub mod interchange;
 pub mod lease;
 pub mod message;
 mod permit;
@@ -24,6 +25,7 @@ pub mod rules;
 pub mod signed;
 pub mod testing;
 mod watermarks;
+pub mod witness;
 
 pub use engine::{Engine, Entry, Fatal, KeyRecord, Loaded, Outcome};
 pub use health::Poison;

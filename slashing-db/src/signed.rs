@@ -1,6 +1,6 @@
 //! The words of EIP-3076: a public key, a signing root, a signed block, a signed attestation.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
@@ -54,8 +54,12 @@ fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], HexError> {
 }
 
 fn write_hex(bytes: &[u8], out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.write_str("0x")?;
-    bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    bytes.iter().try_for_each(|byte| {
+        out.write_char(char::from(DIGITS[usize::from(byte >> 4)]))?;
+        out.write_char(char::from(DIGITS[usize::from(byte & 15)]))
+    })
 }
 
 /// A fixed number of bytes that is written as lower-case hexadecimal with `0x`, and read in any

@@ -1,1 +1,269 @@
+//! The engine on RocksDB.
+//!
+//! What matters most is said to RocksDB in so many words: its default recovery mode
+//! (`PointInTime`) opens a store whose log is damaged in the middle and silently forgets what came
+//! after, acknowledged or not. Nothing here deletes, merges or compacts records away.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as MapEntry;
+use std::io;
+use std::path::Path;
+
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, IteratorMode,
+    Options, ReadOptions, WriteBatch, WriteOptions,
+};
+
+use super::{Engine, Entry, Fatal, KeyRecord, Loaded, Outcome, format};
+use crate::message::{CountedKind, KeyId};
+use crate::rules::Record;
+use crate::signed::PublicKey;
+
+#[cfg(test)]
+mod tests;
+
+const META: &str = "meta";
+const KEYS: &str = "keys";
+const ATTESTATIONS: &str = "att";
+const BLOCKS: &str = "blk";
+const COUNTERS: &str = "cnt";
+const FAMILIES: [&str; 5] = [META, KEYS, ATTESTATIONS, BLOCKS, COUNTERS];
+
+const WRITE_BUFFER_BYTES: usize = 64 << 20;
+/// Bounds what an opening has to replay.
+const WAL_BYTES_MAX: u64 = 128 << 20;
+
+/// A directory of RocksDB that holds the records.
+pub(crate) struct RocksEngine {
+    db: DB,
+    write_options: WriteOptions,
+}
+
+/// The options that every RocksDB of this crate shares.
+pub(crate) fn options() -> Options {
+    let mut options = Options::default();
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_paranoid_checks(true);
+    options.set_track_and_verify_wals_in_manifest(true);
+    options.set_compression_type(DBCompressionType::None);
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_max_total_wal_size(WAL_BYTES_MAX);
+    options.set_keep_log_file_num(4);
+    options
+}
+
+/// A write is durable when it returns, except where a test must prove that this matters.
+pub(crate) fn write_options() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.set_sync(!cfg!(feature = "bench-nosync"));
+    options.disable_wal(false);
+    options
+}
+
+/// Whether the directory holds a RocksDB.
+pub(crate) fn is_database(directory: &Path) -> bool {
+    directory.join("CURRENT").exists()
+}
+
+impl RocksEngine {
+    /// Makes a new one, or goes on with one that was made before.
+    pub(crate) fn create(directory: &Path) -> Result<Self, Fatal> {
+        let mut options = options();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        Self::from(DB::open_cf_descriptors(&options, directory, families()))
+    }
+
+    /// Opens one for writing. Never creates.
+    pub(crate) fn open(directory: &Path) -> Result<Self, Fatal> {
+        Self::from(DB::open_cf_descriptors(&options(), directory, families()))
+    }
+
+    /// Opens one for reading, beside a process that writes it.
+    pub(crate) fn open_read_only(directory: &Path) -> Result<Self, Fatal> {
+        let families = families();
+        Self::from(DB::open_cf_descriptors_read_only(
+            &options(),
+            directory,
+            families,
+            false,
+        ))
+    }
+
+    fn from(opened: Result<DB, rocksdb::Error>) -> Result<Self, Fatal> {
+        let db = opened.map_err(|error| fatal("open the database", error))?;
+        Ok(Self {
+            db,
+            write_options: write_options(),
+        })
+    }
+
+    fn family(&self, name: &'static str) -> &ColumnFamily {
+        self.db
+            .cf_handle(name)
+            .expect("every family was named when the database was opened")
+    }
+
+    fn put(&self, batch: &mut WriteBatch, id: KeyId, record: &Record) {
+        let id = id.get().to_be_bytes();
+        match record {
+            Record::Attestation(record) => {
+                let value = format::encode_attestation(record);
+                batch.put_cf(self.family(ATTESTATIONS), id, value);
+            }
+            Record::Block(record) => {
+                batch.put_cf(self.family(BLOCKS), id, format::encode_block(record));
+            }
+            Record::Counted(kind, record) => {
+                let key = counter_key(id, *kind);
+                batch.put_cf(self.family(COUNTERS), key, format::encode_counted(record));
+            }
+        }
+    }
+
+    fn put_key(&self, batch: &mut WriteBatch, key: &KeyRecord) {
+        batch.put_cf(self.family(KEYS), key.public_key.0, format::encode_key(key));
+        if let Some(record) = key.attestation {
+            self.put(batch, key.id, &Record::Attestation(record));
+        }
+        if let Some(record) = key.block {
+            self.put(batch, key.id, &Record::Block(record));
+        }
+        for kind in CountedKind::ALL {
+            if let Some(record) = key.counted[kind.index()] {
+                self.put(batch, key.id, &Record::Counted(kind, record));
+            }
+        }
+    }
+
+    /// Hands every row of a family to `row`, in order, checksums verified.
+    fn scan(
+        &self,
+        family: &'static str,
+        mut row: impl FnMut(&[u8], &[u8]) -> Result<(), Fatal>,
+    ) -> Result<(), Fatal> {
+        let mut options = ReadOptions::default();
+        options.set_verify_checksums(true);
+        options.fill_cache(false);
+        let family = self.family(family);
+        for item in self
+            .db
+            .iterator_cf_opt(family, options, IteratorMode::Start)
+        {
+            let (key, value) = item.map_err(|error| fatal("read the database", error))?;
+            row(&key, &value)?;
+        }
+        Ok(())
+    }
+
+    fn load_keys(&self) -> Result<BTreeMap<KeyId, KeyRecord>, Fatal> {
+        let mut keys = BTreeMap::new();
+        self.scan(KEYS, |key, value| {
+            let public_key = PublicKey(key.try_into().map_err(corrupt)?);
+            let record = format::decode_key(public_key, value).map_err(corrupt)?;
+            match keys.entry(record.id) {
+                MapEntry::Vacant(row) => {
+                    row.insert(record);
+                    Ok(())
+                }
+                MapEntry::Occupied(_) => Err(corrupt("two keys have the same row number")),
+            }
+        })?;
+        Ok(keys)
+    }
+}
+
+impl Engine for RocksEngine {
+    fn commit(&mut self, entries: &[Entry]) -> Result<Vec<Outcome>, Fatal> {
+        let mut batch = WriteBatch::default();
+        for entry in entries {
+            match entry {
+                Entry::Advance(id, record) => self.put(&mut batch, *id, record),
+                // One process writes and commits in order: what is confirmed was written before,
+                // in an earlier batch that succeeded or in this one.
+                Entry::Confirm(..) => {}
+                Entry::Key(key) => self.put_key(&mut batch, key),
+                Entry::Meta(name, value) => batch.put_cf(self.family(META), name, value),
+            }
+        }
+        if !batch.is_empty() {
+            self.db
+                .write_opt(batch, &self.write_options)
+                .map_err(|error| fatal("write and sync a batch", error))?;
+        }
+        Ok(vec![Outcome::Recorded; entries.len()])
+    }
+
+    fn load(&mut self) -> Result<Loaded, Fatal> {
+        let mut keys = self.load_keys()?;
+        let unowned = || corrupt("a record belongs to no key");
+        self.scan(ATTESTATIONS, |id, value| {
+            let key = keys.get_mut(&row_number(id)?).ok_or_else(unowned)?;
+            key.attestation = Some(format::decode_attestation(value).map_err(corrupt)?);
+            Ok(())
+        })?;
+        self.scan(BLOCKS, |id, value| {
+            let key = keys.get_mut(&row_number(id)?).ok_or_else(unowned)?;
+            key.block = Some(format::decode_block(value).map_err(corrupt)?);
+            Ok(())
+        })?;
+        self.scan(COUNTERS, |id, value| {
+            let (kind, id) = id.split_last().ok_or_else(unowned)?;
+            let key = keys.get_mut(&row_number(id)?).ok_or_else(unowned)?;
+            let slot = key
+                .counted
+                .get_mut(usize::from(*kind))
+                .ok_or_else(unowned)?;
+            *slot = Some(format::decode_counted(value).map_err(corrupt)?);
+            Ok(())
+        })?;
+        let mut meta = Vec::new();
+        self.scan(META, |name, value| {
+            let name = String::from_utf8(name.to_vec()).map_err(corrupt)?;
+            meta.push((name, value.to_vec()));
+            Ok(())
+        })?;
+        Ok(Loaded {
+            meta,
+            keys: keys.into_values().collect(),
+        })
+    }
+}
+
+fn families() -> Vec<ColumnFamilyDescriptor> {
+    FAMILIES
+        .into_iter()
+        .map(|name| ColumnFamilyDescriptor::new(name, options()))
+        .collect()
+}
+
+fn counter_key(id: [u8; 4], kind: CountedKind) -> [u8; 5] {
+    let [a, b, c, d] = id;
+    let kind = match kind {
+        CountedKind::VoluntaryExit => 0,
+        CountedKind::Deposit => 1,
+    };
+    [a, b, c, d, kind]
+}
+
+fn row_number(bytes: &[u8]) -> Result<KeyId, Fatal> {
+    bytes
+        .try_into()
+        .map(|bytes| KeyId(u32::from_be_bytes(bytes)))
+        .map_err(corrupt)
+}
+
+pub(crate) fn fatal(action: &'static str, error: rocksdb::Error) -> Fatal {
+    Fatal {
+        action,
+        source: io::Error::other(error),
+    }
+}
+
+fn corrupt(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fatal {
+    let source = io::Error::new(io::ErrorKind::InvalidData, why);
+    Fatal {
+        action: "decode a record",
+        source,
+    }
+}
