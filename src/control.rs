@@ -14,9 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use slashing_db::ImportReport;
 
-use crate::enrolment::{CommandError, Declaration, Declarations, KeyLine, KeyOutcome, Keys};
+use crate::enrolment::{
+    CommandError, Declaration, Declarations, ImportOutcome, KeyLine, KeyOutcome, Keys, with_causes,
+};
 
 #[cfg(test)]
 mod tests;
@@ -57,7 +58,7 @@ pub enum Reply {
     /// What became of each key.
     Outcomes(Vec<KeyOutcome>),
     /// What became of each key of an interchange file.
-    Imported(ImportReport),
+    Imported(ImportOutcome),
     /// How many keys the file has that follows.
     Exported(u64),
     /// Nothing was done, and why.
@@ -188,13 +189,6 @@ impl Command {
 
 fn socket_path(directory: &Path) -> PathBuf {
     directory.join("control.sock")
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 const COMMAND_BYTES_MAX: u64 = 128 << 20; // half a million keys by name

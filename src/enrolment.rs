@@ -7,7 +7,10 @@
 use std::io::{Read, Write};
 
 use serde::{Deserialize, Serialize};
-use slashing_db::{Enrolment, ImportBounds, ImportReport, PublicKey, Store, Watermarks};
+use slashing_db::{
+    CountedKind, EnrolError, Enrolment, Floor, ImportBounds, ImportReport, Imported, KeyRecord,
+    PublicKey, Store, Watermarks,
+};
 use thiserror::Error;
 
 use crate::clock::{Clock, ClockHealth, SlotClock, iso8601};
@@ -51,6 +54,21 @@ pub struct KeyOutcome {
     pub done: Option<String>,
     /// Why nothing was done.
     pub refused: Option<String>,
+}
+
+/// What became of an interchange file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportOutcome {
+    /// Entries of the file.
+    pub entries: u64,
+    /// Each key of the file.
+    pub keys: Vec<KeyOutcome>,
+    /// Attestations with a source above their target; they count all the same.
+    pub inverted_records: u64,
+    /// Keys in the store before.
+    pub keys_before: usize,
+    /// Keys in the store after.
+    pub keys_after: usize,
 }
 
 /// One line of the list of keys.
@@ -125,7 +143,7 @@ impl Declarations<'_> {
                 (false, true) => "enabled",
                 (false, false) => "disabled",
             };
-            lines.push(KeyLine::of(&validator.watermarks, status));
+            lines.push(KeyLine::of(validator.watermarks.record(), status));
         });
         lines.extend(self.validators.awaiting().iter().map(KeyLine::awaiting));
         lines
@@ -150,18 +168,27 @@ impl Declarations<'_> {
     }
 
     fn enrol_one(&self, key: &PublicKey, enrolment: Enrolment) -> Result<(), String> {
-        match self.validators.standing(key) {
-            Standing::Enrolled(row) => self.validators.change(row, |validator| {
-                let enabled = self.store.enable(&mut validator.watermarks, enrolment);
-                enabled.map_err(|error| error.to_string())
-            }),
-            Standing::Awaiting | Standing::Unknown => {
-                let watermarks =
-                    self.store.enrol(*key, enrolment).map_err(|error| error.to_string())?;
-                self.validators.insert(watermarks);
-                Ok(())
+        let enrolled = match (self.validators.standing(key), enrolment) {
+            (Standing::Awaiting | Standing::Unknown, _) => {
+                self.store.enrol(*key, enrolment).map(|watermarks| self.validators.insert(watermarks))
             }
-        }
+            (Standing::Enrolled(row), Enrolment::New) => {
+                let is_enabled = self.validators.with(row, |it| it.watermarks.is_enabled());
+                Err(if is_enabled {
+                    EnrolError::AlreadyEnrolled(*key)
+                } else {
+                    EnrolError::Disabled(*key)
+                })
+            }
+            (Standing::Enrolled(row), Enrolment::Floor(floor)) => {
+                let enabling =
+                    self.validators.change(row, |it| self.store.enable(&mut it.watermarks, floor));
+                enabling.and_then(|changing| {
+                    Ok(changing.wait().map_err(slashing_db::NotWritten)?)
+                })
+            }
+        };
+        enrolled.map_err(|error| with_causes(&error))
     }
 
     /// Stops `keys` for good, each once what was admitted for it is on disk.
@@ -180,21 +207,21 @@ impl Declarations<'_> {
         // The change is queued behind everything that was admitted under the same lock before it.
         let changing =
             self.validators.change(row, |validator| self.store.disable(&mut validator.watermarks));
-        let changing = changing.map_err(|error| error.to_string())?;
-        changing.wait().map_err(|error| error.to_string())
+        changing.wait().map_err(|error| with_causes(&error))
     }
 
     /// Takes over the history in an EIP-3076 interchange file. Never lowers a record.
     ///
     /// # Errors
     /// A file that cannot be read, or is of another network: nothing is imported then.
-    pub fn import(&self, file: impl Read) -> Result<ImportReport, CommandError> {
+    pub fn import(&self, file: impl Read) -> Result<ImportOutcome, CommandError> {
         let epoch = self.slots.epoch(self.clock.now()).0 + 1;
         let bounds = ImportBounds {
             epoch_max: epoch,
             slot_max: (epoch + 1) * self.slots.slots_per_epoch() - 1,
         };
-        Ok(self.store.import(file, &mut Table(self.validators), bounds)?)
+        let report = self.store.import(file, &mut Table(self.validators), bounds)?;
+        Ok(ImportOutcome::of(&report))
     }
 
     /// Writes the history of `keys` as an EIP-3076 interchange file, and says how many keys it has.
@@ -203,17 +230,7 @@ impl Declarations<'_> {
     /// While one of them is enabled: what it signs next would be missing.
     pub fn export(&self, keys: &Keys, file: impl Write) -> Result<u64, CommandError> {
         let keys = self.select(keys)?;
-        let mut watermarks = Vec::with_capacity(keys.len());
-        for key in &keys {
-            match self.validators.standing(key) {
-                Standing::Enrolled(row) => watermarks
-                    .push(self.validators.with(row, |validator| validator.watermarks.snapshot())),
-                Standing::Awaiting | Standing::Unknown => {
-                    return Err(slashing_db::ExportError::NotEnrolled(*key).into());
-                }
-            }
-        }
-        Ok(self.store.export(watermarks, file)?)
+        Ok(self.store.export(&keys, &mut Table(self.validators), file)?.keys)
     }
 
     fn select(&self, keys: &Keys) -> Result<Vec<PublicKey>, CommandError> {
@@ -237,18 +254,18 @@ impl Declarations<'_> {
             return Err(CommandError::ClockNotSynchronised);
         }
         let now = self.clock.now();
-        let last = self.store.last_unix_s();
+        let last = self.store.identity().last_unix_s;
         if now.unix_s() < last {
             let (now, last) = (iso8601(now.unix_s()), iso8601(last));
             return Err(CommandError::ClockBehind { now, last });
         }
         let reach = now.after(self.slots.slot_duration());
         let target_epoch = self.slots.epoch(reach).0;
-        Ok(Enrolment::Floor {
+        Ok(Enrolment::Floor(Floor {
             source_epoch: source_epoch.unwrap_or(target_epoch.saturating_sub(1)),
             target_epoch,
             slot: self.slots.slot(now).0 + 1,
-        })
+        }))
     }
 }
 
@@ -256,12 +273,15 @@ impl Declarations<'_> {
 struct Table<'a>(&'a Validators);
 
 impl slashing_db::KeyTable for Table<'_> {
-    fn with(&mut self, key: &PublicKey, change: &mut dyn FnMut(&mut Watermarks)) -> bool {
-        let Standing::Enrolled(row) = self.0.standing(key) else {
-            return false;
+    fn with<R>(
+        &mut self,
+        public_key: &PublicKey,
+        change: impl FnOnce(&mut Watermarks) -> R,
+    ) -> Option<R> {
+        let Standing::Enrolled(row) = self.0.standing(public_key) else {
+            return None;
         };
-        self.0.change(row, |validator| change(&mut validator.watermarks));
-        true
+        Some(self.0.change(row, |validator| change(&mut validator.watermarks)))
     }
 
     fn insert(&mut self, watermarks: Watermarks) {
@@ -271,17 +291,17 @@ impl slashing_db::KeyTable for Table<'_> {
 
 impl KeyLine {
     /// The line of an enrolled key.
-    pub fn of(watermarks: &Watermarks, status: &str) -> Self {
-        use slashing_db::CountedKind::{Deposit, VoluntaryExit};
+    pub fn of(record: &KeyRecord, status: &str) -> Self {
+        let counted = |kind: CountedKind| {
+            record.counted[kind as usize].map_or(0, |counted| counted.count)
+        };
         Self {
-            public_key: watermarks.public_key().to_string(),
+            public_key: record.public_key.to_string(),
             status: status.to_owned(),
-            attestation: watermarks
-                .attestation()
-                .map(|record| (record.source_epoch, record.target_epoch)),
-            block_slot: watermarks.block().map(|record| record.slot),
-            voluntary_exits: watermarks.counted(VoluntaryExit),
-            deposits: watermarks.counted(Deposit),
+            attestation: record.attestation.map(|it| (it.source_epoch, it.target_epoch)),
+            block_slot: record.block.map(|it| it.slot),
+            voluntary_exits: counted(CountedKind::VoluntaryExit),
+            deposits: counted(CountedKind::Deposit),
         }
     }
 
@@ -303,4 +323,29 @@ fn outcome(key: &PublicKey, word: &str, result: Result<(), String>) -> KeyOutcom
         Ok(()) => KeyOutcome { public_key, done: Some(word.to_owned()), refused: None },
         Err(refused) => KeyOutcome { public_key, done: None, refused: Some(refused) },
     }
+}
+
+impl ImportOutcome {
+    fn of(report: &ImportReport) -> Self {
+        let key = |(key, imported): &(PublicKey, Imported)| match imported {
+            Imported::Raised => outcome(key, "raised", Ok(())),
+            Imported::Unchanged => outcome(key, "unchanged", Ok(())),
+            Imported::Refused(reason) => outcome(key, "", Err(with_causes(reason))),
+        };
+        Self {
+            entries: report.entries,
+            keys: report.keys.iter().map(key).collect(),
+            inverted_records: report.inverted_records,
+            keys_before: report.keys_before,
+            keys_after: report.keys_after,
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
