@@ -161,6 +161,7 @@ fn who_waits_for_the_stores_end_is_told_once() {
     health.wait_for_poison();
     health.on_poison(tell());
     health.set_poison(Poison::RecorderPanicked);
+    health.tell();
     assert!(
         matches!(health.poison(), Some(Poison::Engine(_))),
         "the first reason stays"
