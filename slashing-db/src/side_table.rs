@@ -26,9 +26,6 @@ pub struct SideTableError {
     pub source: std::io::Error,
 }
 
-/// A row of the table.
-pub type Row = (Box<[u8]>, Box<[u8]>);
-
 impl SideTable {
     /// Opens the table in a directory, and makes it where there is none.
     ///
@@ -72,7 +69,10 @@ impl SideTable {
     }
 
     /// Every row, in the order of the keys.
-    pub fn iter(&self) -> impl Iterator<Item = Result<Row, SideTableError>> + '_ {
+    #[allow(clippy::type_complexity)] // a name for a pair would say less
+    pub fn iter(
+        &self,
+    ) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), SideTableError>> + '_ {
         self.db
             .iterator(IteratorMode::Start)
             .map(|row| row.map_err(|error| failed("read", error)))

@@ -92,7 +92,7 @@ impl Store {
         }
         record.is_enabled = true;
         self.recorder
-            .send(Entry::Key(record))
+            .send(Entry::key(record))
             .wait()
             .map_err(NotWritten)?;
         Ok(Watermarks::new(record, Arc::clone(&self.health)))
@@ -108,7 +108,7 @@ impl Store {
             .insert(*watermarks.public_key(), false);
         let record = watermarks.record_mut();
         record.is_enabled = false;
-        Changing(self.recorder.send(Entry::Key(*record)))
+        Changing(self.recorder.send(Entry::key(*record)))
     }
 
     /// Lets a disabled key sign again, from a floor. Under the key's lock; what it signs waits until
@@ -144,7 +144,7 @@ impl Store {
         };
         *watermarks.record_mut() = record;
         self.keys.lock().known.insert(public_key, true);
-        Ok(Changing(self.recorder.send(Entry::Key(record))))
+        Ok(Changing(self.recorder.send(Entry::key(record))))
     }
 
     /// A row for a key that the store has never seen.

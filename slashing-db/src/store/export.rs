@@ -49,7 +49,7 @@ impl Store {
         // All that was queued before this, the disabling included, is durable once it is.
         if let Some(record) = last {
             self.recorder
-                .send(Entry::Key(record))
+                .send(Entry::key(record))
                 .wait()
                 .map_err(ExportError::Record)?;
         }

@@ -204,7 +204,7 @@ impl Store {
                 };
                 chunk
                     .changes
-                    .push(Changing(self.recorder.send(Entry::Key(record))));
+                    .push(Changing(self.recorder.send(Entry::key(record))));
                 chunk.new.push(record);
                 Imported::Raised
             }
@@ -239,7 +239,7 @@ impl Store {
         }
         *watermarks.record_mut() = after;
         self.keys.lock().known.insert(after.public_key, true);
-        Ok(Some(Changing(self.recorder.send(Entry::Key(after)))))
+        Ok(Some(Changing(self.recorder.send(Entry::key(after)))))
     }
 
     fn settle<T: KeyTable>(&self, chunk: Chunk, table: &mut T) -> Result<(), NotWritten> {
