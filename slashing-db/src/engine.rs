@@ -7,6 +7,7 @@ use crate::signed::PublicKey;
 #[cfg(feature = "rocksdb")]
 pub(crate) mod rocks;
 
+#[cfg(feature = "rocksdb")]
 pub(crate) mod format;
 
 /// One thing to write, or to confirm.
