@@ -7,6 +7,7 @@ use crate::signed::PublicKey;
 #[cfg(feature = "rocksdb")]
 pub(crate) mod rocks;
 
+#[cfg(feature = "rocksdb")]
 pub(crate) mod format;
 
 /// One thing to write, or to confirm.
@@ -17,9 +18,15 @@ pub enum Entry {
     /// A repeat of a record that was handed over before: nothing to write, but it must be there.
     Confirm(KeyId, Record),
     /// A key as a whole: enrolment, import, disabling and enabling.
-    Key(KeyRecord),
+    Key(Box<KeyRecord>),
     /// A fact about the store itself, under its name.
     Meta(&'static str, Vec<u8>),
+}
+
+impl Entry {
+    pub(crate) fn key(record: KeyRecord) -> Self {
+        Self::Key(Box::new(record))
+    }
 }
 
 /// All that a store holds about one key.

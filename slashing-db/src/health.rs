@@ -76,18 +76,22 @@ impl Health {
         self.durable_sequence.load(Ordering::Acquire)
     }
 
-    /// Ends the store. The first reason stays; who waits is told once.
+    /// Ends the store. The first reason stays.
     pub(crate) fn set_poison(&self, poison: Poison) {
         self.lease.poison();
         self.is_poisoned.store(true, Ordering::Release);
-        if self.poison.set(poison).is_err() {
-            return;
+        if self.poison.set(poison).is_ok() {
+            let _waiting = self.callbacks.lock(); // nobody is between looking and waiting
+            self.changed.notify_all();
         }
-        let mut waiting = self.callbacks.lock();
-        let callbacks = std::mem::take(&mut *waiting);
-        self.changed.notify_all();
-        drop(waiting);
-        let reason = self.poison.get().expect("set above");
+    }
+
+    /// Calls back everybody who asked for it, once the store has failed.
+    pub(crate) fn tell(&self) {
+        let Some(reason) = self.poison.get() else {
+            return;
+        };
+        let callbacks = std::mem::take(&mut *self.callbacks.lock());
         for callback in callbacks {
             callback(reason);
         }

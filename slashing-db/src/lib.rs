@@ -11,7 +11,10 @@
 //! | `watermarks`, `permit` | one key in memory; the right to have one root signed |
 //! | `recorder` | one thread: group commit, each waiter told of its own batch |
 //! | [`engine`] | the disk behind a trait; RocksDB |
-//! | [`lease`] | whether this store is still the live one |
+//! | [`interchange`] | EIP-3076 files, as a stream |
+//! | [`witness`], [`lease`] | which copy is the live one, and until when |
+//! | `store` | all of it together: init, open, renew, enrol, import, export, seal |
+//! | `side_table` | opaque bytes whose loss is not a safety event |
 //! | [`testing`] | an engine that fails as it is told |
 
 pub mod engine;
@@ -22,7 +25,10 @@ pub mod message;
 mod permit;
 mod recorder;
 pub mod rules;
+#[cfg(feature = "rocksdb")]
+mod side_table;
 pub mod signed;
+mod store;
 pub mod testing;
 mod watermarks;
 pub mod witness;
@@ -37,7 +43,16 @@ pub use recorder::{
     ReserveError, Stats,
 };
 pub use rules::{AttestationRecord, BlockRecord, CountedRecord, NotSafe, Record};
+#[cfg(feature = "rocksdb")]
+pub use side_table::{SideTable, SideTableError};
 pub use signed::{
     GenesisValidatorsRoot, HexError, PublicKey, SignedAttestation, SignedBlock, SigningRoot,
 };
+pub use store::{
+    DirectoryError, EnrolError, Enrolment, ExportError, Floor, Identity, IdentityError,
+    ImportBounds, ImportError, ImportReport, Imported, KeyTable, NotImported, NotWritten, Now,
+    OpenError, OpenParams, Parts, RenewError, SealError, Store, boot_id,
+};
+#[cfg(feature = "rocksdb")]
+pub use store::{InitError, InitParams, ReadOnlyStore};
 pub use watermarks::{Checked, Watermarks};

@@ -187,6 +187,7 @@ fn supervise(queue: &Queue, mut engine: Box<dyn Engine>) -> Box<dyn Engine> {
     };
     queue.health.set_poison(poison);
     queue.fail_all(RecordError::Poisoned);
+    queue.health.tell(); // last: a callback may take its time
     engine // not dropped here: it keeps its directory locked until the process ends
 }
 

@@ -61,6 +61,35 @@ pub enum Record {
     Counted(CountedKind, CountedRecord),
 }
 
+impl AttestationRecord {
+    /// The record as a message; its root may be null.
+    #[must_use]
+    pub const fn message(self) -> SignedAttestation {
+        let Self {
+            source_epoch,
+            target_epoch,
+            signing_root,
+            ..
+        } = self;
+        SignedAttestation {
+            source_epoch,
+            target_epoch,
+            signing_root,
+        }
+    }
+}
+
+impl BlockRecord {
+    /// The record as a message; its root may be null.
+    #[must_use]
+    pub const fn message(self) -> SignedBlock {
+        let Self {
+            slot, signing_root, ..
+        } = self;
+        SignedBlock { slot, signing_root }
+    }
+}
+
 impl Record {
     /// The record's number in its store's order of acceptance.
     #[must_use]

@@ -149,7 +149,7 @@ impl Disk {
             },
             Entry::Key(key) => {
                 self.rows.insert(key.id, key.public_key);
-                self.keys.insert(key.public_key, *key);
+                self.keys.insert(key.public_key, **key);
                 Outcome::Recorded
             }
             Entry::Meta(name, value) => {

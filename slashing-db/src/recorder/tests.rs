@@ -33,7 +33,7 @@ fn start(disk: &MemoryDisk, places_max: usize) -> (Recorder, Vec<Watermarks>, Ar
     let watermarks = (0..4u8).map(|number| {
         let mut record = KeyRecord::new(KeyId(number.into()), PublicKey([number; 48]));
         record.is_enabled = true;
-        recorder.send(Entry::Key(record)).wait().unwrap();
+        recorder.send(Entry::key(record)).wait().unwrap();
         Watermarks::new(record, Arc::clone(&health))
     });
     let watermarks = watermarks.collect();
@@ -161,6 +161,7 @@ fn who_waits_for_the_stores_end_is_told_once() {
     health.wait_for_poison();
     health.on_poison(tell());
     health.set_poison(Poison::RecorderPanicked);
+    health.tell();
     assert!(
         matches!(health.poison(), Some(Poison::Engine(_))),
         "the first reason stays"
@@ -243,7 +244,7 @@ fn blocks_go_first_but_never_past_a_change_of_a_whole_key() {
             Record::Counted(crate::CountedKind::Deposit, counted),
         )
     };
-    let key = Entry::Key(KeyRecord::new(KeyId(0), PublicKey([0; 48])));
+    let key = Entry::key(KeyRecord::new(KeyId(0), PublicKey([0; 48])));
     let drained = |entries: Vec<Entry>| {
         let tickets: Vec<_> = entries.into_iter().map(|it| queue.send(it, None)).collect();
         let batch = queue.next_batch(Duration::ZERO).unwrap();

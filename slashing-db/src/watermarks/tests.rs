@@ -28,7 +28,7 @@ fn start(disk: &MemoryDisk) -> (Recorder, Watermarks) {
         Recorder::start(engine, Arc::clone(&health), 1_024, || Duration::ZERO).unwrap();
     let mut record = KeyRecord::new(KeyId(1), PublicKey([7; 48]));
     record.is_enabled = true;
-    recorder.send(Entry::Key(record)).wait().unwrap();
+    recorder.send(Entry::key(record)).wait().unwrap();
     (recorder, Watermarks::new(record, health))
 }
 

@@ -34,7 +34,7 @@ fn advance(sequence: u64) -> Entry {
 fn written() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let mut engine = RocksEngine::create(directory.path()).unwrap();
-    engine.commit(&[Entry::Key(key(1))]).unwrap();
+    engine.commit(&[Entry::key(key(1))]).unwrap();
     for sequence in 1..=BATCHES {
         assert_eq!(
             engine.commit(&[advance(sequence)]).unwrap(),
@@ -90,8 +90,8 @@ fn everything_comes_back_as_it_was_written() {
     };
     engine
         .commit(&[
-            Entry::Key(full),
-            Entry::Key(empty),
+            Entry::key(full),
+            Entry::key(empty),
             Entry::Meta("name", b"value".to_vec()),
             Entry::Advance(KeyId(2), Record::Counted(CountedKind::VoluntaryExit, exit)),
         ])
@@ -172,7 +172,7 @@ fn zeros_after_the_log_lose_nothing() {
 fn a_record_that_does_not_decode_refuses_to_load() {
     let directory = tempfile::tempdir().unwrap();
     let mut engine = RocksEngine::create(directory.path()).unwrap();
-    engine.commit(&[Entry::Key(key(1)), advance(1)]).unwrap();
+    engine.commit(&[Entry::key(key(1)), advance(1)]).unwrap();
     let id = KeyId(1).get().to_be_bytes();
     let good = engine
         .db
