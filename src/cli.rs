@@ -10,12 +10,12 @@ use clap::{Args, Subcommand};
 use crate::config::{self, Config, ConfigError, NetworkSource, RunArgs};
 use crate::eth::{Epoch, ForkName, Network, Root};
 
-pub mod demo;
 pub mod dev_signer;
 pub mod keys;
 pub mod run;
 pub mod signing_root;
 pub mod slashing;
+mod scrape;
 mod store;
 
 /// What to do.
@@ -35,8 +35,6 @@ pub enum Command {
     SigningRoot(SigningRootArgs),
     /// Run a signer for development; never for production
     DevSigner(dev_signer::DevSignerArgs),
-    /// Show on one page what the gate does, with real processes on loopback
-    Demo(demo::DemoArgs),
 }
 
 /// How the process ends.
@@ -88,7 +86,6 @@ impl Command {
             Self::Keys(command) => command.run(),
             Self::SigningRoot(args) => args.run(),
             Self::DevSigner(args) => dev_signer::run(args).map(|()| Exit::Done),
-            Self::Demo(args) => demo::run(&args),
         }
     }
 }
