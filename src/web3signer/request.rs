@@ -307,3 +307,5 @@ fn explain(body: &[u8], error: &serde_json::Error) -> RequestError {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod vectors;
