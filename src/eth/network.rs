@@ -159,13 +159,9 @@ impl Network {
     }
 
     fn check_schedule(&self) -> Result<(), NetworkError> {
-        match self.forks.first() {
-            Some(ScheduledFork {
-                name: ForkName::Phase0,
-                epoch: Some(Epoch(0)),
-                ..
-            }) => {}
-            _ => return Err(NetworkError::Phase0Epoch),
+        let first = self.forks.first().map(|fork| (fork.name, fork.epoch));
+        if first != Some((ForkName::Phase0, Some(Epoch(0)))) {
+            return Err(NetworkError::Phase0Epoch);
         }
         for pair in self.forks.windows(2) {
             let (earlier, fork) = (&pair[0], &pair[1]);

@@ -2,18 +2,20 @@
 //!
 //! Gloas makes the attestation a `ProgressiveContainer` and its aggregation bits a
 //! `ProgressiveBitlist`, so that the same JSON has another root than before. Chunks fill subtrees of
-//! 1, 4, 16, 64, ... leaves; each level pairs the deeper levels on its left with its own subtree on
-//! its right:
+//! 1, 4, 16, 64, ... leaves; each level pairs its own subtree on the left with the deeper levels on
+//! the right:
 //!
 //! ```text
 //!         root
 //!        /    \
-//!       .      chunk 0
-//!      / \
-//!     .   chunks 1 to 4
-//!    / \
-//!   0   chunks 5 to 20
+//!  chunk 0     .
+//!             / \
+//!  chunks 1 to 4   .
+//!                 / \
+//!    chunks 5 to 20   0
 //! ```
+//!
+//! Drafts of EIP-7916 had the sides the other way round until ethereum/EIPs#11032.
 
 use super::bits::Bitlist;
 use super::merkle::{BYTES_PER_CHUNK, hash_pair, mix_in_length, packed_root};
@@ -27,8 +29,8 @@ fn progressive_root(chunks: &[u8], leaves: usize) -> Root {
     let (own, deeper) = chunks.split_at(chunks.len().min(leaves * BYTES_PER_CHUNK));
     // The recursion is as deep as the logarithm of the length to the base of four.
     hash_pair(
-        &progressive_root(deeper, 4 * leaves),
         &packed_root(own, leaves),
+        &progressive_root(deeper, 4 * leaves),
     )
 }
 

@@ -39,6 +39,9 @@ pub enum RequestError {
     /// There is no body.
     #[error("the body is empty")]
     Empty,
+    /// The body is something else than a JSON object.
+    #[error("the body is not a JSON object")]
+    NotAnObject,
     /// The body is not JSON, or a field has a value of another kind.
     #[error("{field}: {problem}")]
     Field {
@@ -127,8 +130,10 @@ struct VersionedAggregate {
 /// # Errors
 /// Says which field is missing or what is wrong with it.
 pub fn parse(body: &[u8]) -> Result<SigningRequest, RequestError> {
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Err(RequestError::Empty);
+    match body.trim_ascii_start().first() {
+        Some(b'{') => {}
+        Some(_) => return Err(RequestError::NotAnObject),
+        None => return Err(RequestError::Empty),
     }
     let envelope: Envelope = serde_json::from_slice(body).map_err(|error| explain(body, &error))?;
     let kind = match &envelope.kind {
@@ -307,3 +312,5 @@ fn explain(body: &[u8], error: &serde_json::Error) -> RequestError {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod vectors;

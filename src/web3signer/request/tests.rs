@@ -1,1 +1,382 @@
+#![allow(clippy::unwrap_used)]
 
+use super::vectors::{self, Vector};
+use super::{RequestError, SigningRequest, encode, parse};
+use crate::eth::{Duty, Epoch, ForkName, Network, signing_root};
+
+const FORK_INFO: &str = r#""fork_info":{"fork":{"previous_version":"0x05000000",
+    "current_version":"0x06000000","epoch":"411392"},"genesis_validators_root":
+    "0x4b363db94e286120d76eb905340fdd4e54bfe9f06bf33ff6cf5ad27f511bfe95"}"#;
+
+fn mainnet() -> Network {
+    Network::builtin("mainnet").unwrap()
+}
+
+/// The root of a request made when Deneb had been reached.
+fn root(request: &SigningRequest, network: &Network) -> String {
+    let SigningRequest {
+        duty,
+        fork_info,
+        claimed_root,
+    } = request;
+    let (fork_info, claimed) = (fork_info.as_ref(), claimed_root.as_ref());
+    signing_root(duty, fork_info, claimed, network, Epoch(u64::MAX))
+        .unwrap()
+        .to_string()
+}
+
+/// `encode` and `parse` undo each other, and the root stays the same.
+fn check_round_trip(request: &SigningRequest, network: &Network) {
+    let SigningRequest {
+        duty,
+        fork_info,
+        claimed_root,
+    } = request;
+    let (info, claimed) = (fork_info.as_ref(), claimed_root.as_ref());
+    let root = signing_root(duty, info, claimed, network, Epoch(u64::MAX)).unwrap();
+    let body = encode(duty, info, &root, network);
+    let again = parse(&body).unwrap();
+    assert_eq!(again.duty, *duty);
+    assert_eq!(again.claimed_root, Some(root));
+    let exit = matches!(duty, Duty::VoluntaryExit(_));
+    assert!(exit || again.fork_info == *fork_info);
+    let (info, claimed) = (again.fork_info.as_ref(), Some(&root));
+    assert_eq!(
+        signing_root(&again.duty, info, claimed, network, Epoch(u64::MAX)),
+        Ok(root)
+    );
+}
+
+#[test]
+fn encoding_undoes_parsing_for_every_vector() {
+    let vectors = vectors::full_suite().unwrap_or_else(vectors::fixtures);
+    for (name, vectors) in vectors::by_network(vectors) {
+        let network = vectors::network(&name);
+        for Vector { body, .. } in vectors {
+            check_round_trip(&parse(body.get().as_bytes()).unwrap(), &network);
+        }
+    }
+}
+
+#[test]
+fn captured_requests_of_two_clients() {
+    let mut with_root = 0;
+    let captured = vectors::captured();
+    for request in &captured {
+        let network = vectors::network(&request.source);
+        let parsed = parse(request.body.get().as_bytes()).unwrap();
+        with_root += usize::from(parsed.claimed_root.is_some());
+        check_round_trip(&parsed, &network); // a claimed root that is not ours is an error
+    }
+    assert_eq!((captured.len(), with_root), (168, 117));
+}
+
+/// The vectors of the wire contract, section 2.8.
+#[test]
+fn roots_of_the_wire_contract() {
+    let r = |digit: &str| format!("\"0x{}\"", digit.repeat(64));
+    let s = |digit: &str| format!("\"0x{}\"", digit.repeat(192));
+    let data = format!(
+        r#"{{"slot":"13164545","index":"0","beacon_block_root":{},
+            "source":{{"epoch":"411391","root":{}}},"target":{{"epoch":"411392","root":{}}}}}"#,
+        r("1"),
+        r("2"),
+        r("3")
+    );
+    let key = format!("\"0x{}\"", "8".repeat(96));
+    let cases = [
+        (
+            "ATTESTATION",
+            "attestation",
+            data.clone(),
+            "0x7e5ef82a272eb7fedaad63122326080c4ef4dea49f8ca109eeb2d14c31c353b1",
+        ),
+        (
+            "BLOCK_V2",
+            "beacon_block",
+            format!(
+                r#"{{"version":"FULU","block_header":{{"slot":"13164545","proposer_index":"7",
+                "parent_root":{},"state_root":{},"body_root":{}}}}}"#,
+                r("4"),
+                r("5"),
+                r("6")
+            ),
+            "0x4fce4aa6bd9f4e669ab0584f7bf3ec52aa74e8c83f38f56363a50be1fdd338ce",
+        ),
+        (
+            "RANDAO_REVEAL",
+            "randao_reveal",
+            r#"{"epoch":"411392"}"#.into(),
+            "0x176d16f691a45835e5ec78bb2a35a9c6159935f8c8c253c1cefdea58e4677115",
+        ),
+        (
+            "AGGREGATION_SLOT",
+            "aggregation_slot",
+            r#"{"slot":"13164545"}"#.into(),
+            "0x76f7a02bb079c37efc84eb5e8b5ca65cb07fbdaa80f2465358755a4deaacb43d",
+        ),
+        (
+            "AGGREGATE_AND_PROOF_V2",
+            "aggregate_and_proof",
+            format!(
+                r#"{{"version":"fulu","data":{{"aggregator_index":"9","aggregate":{{
+                "aggregation_bits":"0x0103","data":{data},"signature":{},
+                "committee_bits":"0x0100000000000000"}},"selection_proof":{}}}}}"#,
+                s("a"),
+                s("b")
+            ),
+            "0xdf273061e0eb195506eaef6df95a6a058e9d345bd0982a67563df0af16384f22",
+        ),
+        (
+            "SYNC_COMMITTEE_MESSAGE",
+            "sync_committee_message",
+            format!(r#"{{"beacon_block_root":{},"slot":"13164545"}}"#, r("1")),
+            "0xddcdac142b31b09866749f137be246b8365288bd3ef4c50d485a2ca076ca08a3",
+        ),
+        (
+            "SYNC_COMMITTEE_SELECTION_PROOF",
+            "sync_aggregator_selection_data",
+            r#"{"slot":"13164545","subcommittee_index":"2"}"#.into(),
+            "0x14a622321572a5a99e6612330a64441a04b2ff34b7bc9cb075dcc31d488963cc",
+        ),
+        (
+            "SYNC_COMMITTEE_CONTRIBUTION_AND_PROOF",
+            "contribution_and_proof",
+            format!(
+                r#"{{"aggregator_index":"9","selection_proof":{},"contribution":{{"slot":"13164545",
+                "beacon_block_root":{},"subcommittee_index":"2",
+                "aggregation_bits":"0x{}01","signature":{}}}}}"#,
+                s("b"),
+                r("1"),
+                "00".repeat(15),
+                s("a")
+            ),
+            "0x33c0b55cae7a1d9adf66536bdb5627a9950971a8ea9a97b54417f2b087b5d841",
+        ),
+        (
+            "VALIDATOR_REGISTRATION",
+            "validator_registration",
+            format!(
+                r#"{{"fee_recipient":"0x{}","gas_limit":60000000,"timestamp":"1767225600",
+                "pubkey":{key}}}"#,
+                "7".repeat(40)
+            ),
+            "0x7ad4bbb9bbe47bfb0e90c26ca90f408eca18b264f5c5a6bf1a136b254c3df33b",
+        ),
+        (
+            "DEPOSIT",
+            "deposit",
+            format!(
+                r#"{{"pubkey":{key},"withdrawal_credentials":{},"amount":"32000000000",
+                "genesis_fork_version":"00000000"}}"#,
+                r("9")
+            ),
+            "0x181b105723dc80e3a12d0a327d70bbbb26f4a79f2c7ce15181b24c398da62dbf",
+        ),
+        (
+            "VOLUNTARY_EXIT",
+            "voluntary_exit",
+            r#"{"epoch":"411392","validator_index":"7"}"#.into(),
+            "0x0488d329b5254cbef4b15e84729965a7d7674a67e991510dbf96b1181694b946",
+        ),
+    ];
+    for (kind, key, object, expected) in cases {
+        // `type` last and in another case: neither order nor case matter
+        let kind = kind.to_lowercase();
+        let body = format!(r#"{{"{key}":{object},"proofs":[{{}}],{FORK_INFO},"type":"{kind}"}}"#);
+        let request = parse(body.as_bytes()).unwrap();
+        assert_eq!(root(&request, &mainnet()), expected, "{kind}");
+        check_round_trip(&request, &mainnet());
+    }
+}
+
+#[test]
+fn exits_go_upstream_with_capella_twice() {
+    let body = format!(
+        r#"{{"type":"VOLUNTARY_EXIT","voluntary_exit":{{"epoch":1,"validator_index":7}},{FORK_INFO}}}"#
+    );
+    let request = parse(body.as_bytes()).unwrap();
+    let network = mainnet();
+    let (info, now) = (request.fork_info.as_ref(), Epoch(411_392));
+    let root = signing_root(&request.duty, info, None, &network, now).unwrap();
+    let fork = parse(&encode(&request.duty, info, &root, &network))
+        .unwrap()
+        .fork_info
+        .unwrap()
+        .fork;
+    let capella = network.version_of(ForkName::Capella).unwrap();
+    assert_eq!(
+        (fork.previous_version, fork.current_version),
+        (capella, capella)
+    );
+}
+
+fn error(body: &str) -> String {
+    parse(body.as_bytes()).unwrap_err().to_string()
+}
+
+#[test]
+fn errors_name_the_field() {
+    let attestation = |epoch: &str| {
+        format!(
+            r#"{{"type":"ATTESTATION","attestation":{{"slot":"1","index":"0","beacon_block_root":
+            "0x{root}","source":{{"epoch":{epoch},"root":"0x{root}"}},"target":{{"epoch":"1","root":
+            "0x{root}"}}}},{FORK_INFO}}}"#,
+            root = "0".repeat(64)
+        )
+    };
+    parse(attestation("18446744073709551615").as_bytes()).unwrap();
+    for epoch in [
+        "true",
+        "null",
+        "-1",
+        "1.0",
+        "1e3",
+        "18446744073709551616",
+        "{}",
+        "[[[]]]",
+        r#""""#,
+        r#""+1""#,
+        r#"" 1""#,
+        r#""01""#,
+        r#""0x1""#,
+        r#""18446744073709551616""#,
+    ] {
+        let error = error(&attestation(epoch));
+        assert!(
+            error.starts_with("attestation.source.epoch: invalid "),
+            "{error}"
+        );
+        assert!(
+            error.contains("expected a uint64 as a decimal string or number"),
+            "{error}"
+        );
+    }
+    let reveal = r#""type":"RANDAO_REVEAL","randao_reveal":{"epoch":"1"}"#;
+    let cases = [
+        (String::new(), "the body is empty"),
+        (" \n".into(), "the body is empty"),
+        ("nope".into(), "the body is not a JSON object"),
+        ("{}".into(), "type: missing"),
+        ("[]".into(), "the body is not a JSON object"),
+        (r#"{"type"}"#.into(), "expected `:` at line 1 column 8"),
+        (r#"{"type":null}"#.into(), "type: missing"),
+        (
+            r#"{"type":7}"#.into(),
+            "type: invalid type: integer `7`, expected the name of a type",
+        ),
+        (
+            r#"{"type":"FOO\n"}"#.into(),
+            r#"type: "FOO\n" is not known"#,
+        ),
+        (
+            r#"{"type":"ATTESTATION"}"#.into(),
+            "attestation: missing, and ATTESTATION is about it",
+        ),
+        (
+            format!("{{{reveal}}}"),
+            "fork_info: missing, and RANDAO_REVEAL cannot be signed without",
+        ),
+        (
+            format!(r#"{{{reveal},"fork_info":{{}}}}"#),
+            "fork_info: missing field `fork`",
+        ),
+        (
+            format!(r#"{{{reveal},"signingRoot":"0x",{FORK_INFO}}}"#),
+            "signingRoot: expected 32 bytes of hex, found 0 hex digits",
+        ),
+        (
+            format!(r#"{{{reveal},"signing_root":"0xzz",{FORK_INFO}}}"#),
+            "signing_root: expected 32 bytes of hex, found 2 hex digits",
+        ),
+        (
+            format!(r#"{{{reveal},"type":"RANDAO_REVEAL",{FORK_INFO}}}"#),
+            "duplicate field `type`",
+        ),
+        (
+            format!(r#"{{{reveal},"signingRoot":null,"signing_root":null,{FORK_INFO}}}"#),
+            "duplicate field `signingRoot`",
+        ),
+        (
+            format!("{{{reveal},{FORK_INFO}}} x"),
+            "body: trailing characters",
+        ),
+        (
+            format!(r#"{{{reveal},"beacon_block":{{"version":"fulu"}}}}"#),
+            r#"beacon_block.version: invalid value: string "fulu", expected the name of a fork in upper"#,
+        ),
+        (
+            r#"{"type":"BLOCK_V2","beacon_block":{"version":"FULU"}}"#.into(),
+            "beacon_block.block_header: missing",
+        ),
+        (
+            r#"{"type":"BLOCK_V2","beacon_block":{}}"#.into(),
+            "beacon_block.version: missing",
+        ),
+        (
+            r#"{"type":"AGGREGATE_AND_PROOF","aggregate_and_proof":{"version":"electra"}}"#.into(),
+            "aggregate_and_proof.aggregator_index: missing",
+        ),
+    ];
+    for (body, expected) in cases {
+        let error = error(&body);
+        assert!(error.contains(expected), "{body}\n  {error}\n  {expected}");
+    }
+}
+
+#[test]
+fn types_of_gloas_are_refused_by_name() {
+    for kind in [
+        "PAYLOAD_ATTESTATION_MESSAGE",
+        "PROPOSER_PREFERENCES",
+        "EXECUTION_PAYLOAD_ENVELOPE",
+        "EXECUTION_PAYLOAD_BID",
+        "BUILDER_REQUEST_AUTH",
+    ] {
+        let body = format!(
+            r#"{{"{}":{{"version":"GLOAS"}},"type":"{kind}"}}"#,
+            kind.to_lowercase()
+        );
+        assert_eq!(
+            parse(body.as_bytes()),
+            Err(RequestError::NotSupported { kind })
+        );
+        assert!(error(&body).contains(&format!("{kind} is not supported yet")));
+    }
+}
+
+#[test]
+fn a_null_root_claims_nothing() {
+    let body = format!(
+        r#"{{"signingRoot":null,{FORK_INFO},"type":"RANDAO_REVEAL","randao_reveal":{{"epoch":1}}}}"#
+    );
+    assert_eq!(parse(body.as_bytes()).unwrap().claimed_root, None);
+}
+
+#[test]
+fn registrations_carry_no_fork_info() {
+    let body = format!(
+        r#"{{"type":"VALIDATOR_REGISTRATION",{FORK_INFO},"validator_registration":{{"fee_recipient":
+        "0x{}","gas_limit":1,"timestamp":1,"pubkey":"0x{}"}}}}"#,
+        "0".repeat(40),
+        "0".repeat(96)
+    );
+    assert_eq!(parse(body.as_bytes()).unwrap().fork_info, None);
+}
+
+#[test]
+fn hostile_nesting_is_an_error_and_no_overflow() {
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let (open, close) = (open.repeat(1_000_000), close.repeat(1_000_000));
+        for key in [
+            "extra",
+            "attestation",
+            "type",
+            "beacon_block",
+            "signingRoot",
+        ] {
+            assert!(parse(format!(r#"{{"{key}":{open}1{close}}}"#).as_bytes()).is_err());
+            assert!(parse(format!(r#"{{"{key}":{open}"#).as_bytes()).is_err());
+        }
+    }
+}
