@@ -45,9 +45,7 @@ pub struct SecretKey(min_pk::SecretKey);
 impl SecretKey {
     /// Reads a big-endian secret key, as EIP-2335 keystores hold it.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, BlsError> {
-        min_pk::SecretKey::from_bytes(bytes)
-            .map(Self)
-            .map_err(|_| BlsError::SecretKey)
+        min_pk::SecretKey::from_bytes(bytes).map(Self).map_err(|_| BlsError::SecretKey)
     }
 
     /// The `index`-th interop key: publicly known, for tests and development networks alone.
@@ -117,11 +115,7 @@ impl PublicKey {
 
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "PublicKey(0x{})",
-            faster_hex::hex_string(&self.to_bytes())
-        )
+        write!(f, "PublicKey(0x{})", faster_hex::hex_string(&self.to_bytes()))
     }
 }
 

@@ -13,9 +13,9 @@ use crate::eth::{Epoch, ForkName, Network, Root};
 pub mod dev_signer;
 pub mod keys;
 pub mod run;
+mod scrape;
 pub mod signing_root;
 pub mod slashing;
-mod scrape;
 mod store;
 
 /// What to do.
@@ -133,7 +133,7 @@ fn builtin(name: &str) -> anyhow::Result<Network> {
 }
 
 fn from_file(path: &std::path::Path) -> anyhow::Result<Network> {
-    Network::from_config_yaml(path)
+    Network::from_config_file(path)
         .with_context(|| format!("{} is not a network's config.yaml", path.display()))
 }
 

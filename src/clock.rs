@@ -96,7 +96,11 @@ impl SlotClock {
     /// Slots of this length since `genesis_time_s`.
     pub fn new(genesis_time_s: u64, slot: Duration, slots_per_epoch: u64) -> Self {
         let slot_ns = u64::try_from(slot.as_nanos()).unwrap_or(u64::MAX).max(1);
-        Self { genesis_ns: genesis_time_s.saturating_mul(NANOS_PER_SECOND), slot_ns, slots_per_epoch }
+        Self {
+            genesis_ns: genesis_time_s.saturating_mul(NANOS_PER_SECOND),
+            slot_ns,
+            slots_per_epoch,
+        }
     }
 
     /// The slots of `network`, if its genesis is known.

@@ -163,10 +163,7 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self {
-            format: LogFormat::Plain,
-            level: "info".to_owned(),
-        }
+        Self { format: LogFormat::Plain, level: "info".to_owned() }
     }
 }
 

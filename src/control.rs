@@ -104,13 +104,12 @@ pub fn serve(
         for stream in listener.incoming() {
             let Ok(stream) = stream else { continue };
             let answer = Arc::clone(&answer);
-            let spawned = std::thread::Builder::new().name("control-command".to_owned()).spawn(
-                move || {
+            let spawned =
+                std::thread::Builder::new().name("control-command".to_owned()).spawn(move || {
                     if let Err(error) = converse(&stream, &*answer) {
                         tracing::warn!(%error, "a control command broke off");
                     }
-                },
-            );
+                });
             if let Err(error) = spawned {
                 tracing::error!(%error, "no thread for a control command");
             }

@@ -121,10 +121,7 @@ impl DevSigner {
         if !config.listen_anywhere && !config.listen.ip().to_canonical().is_loopback() {
             return Err(StartError::NotLoopback(config.listen));
         }
-        let unbound = |source| StartError::Listen {
-            address: config.listen,
-            source,
-        };
+        let unbound = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).map_err(unbound)?;
         let address = listener.local_addr().map_err(unbound)?;
         listener.set_nonblocking(true).map_err(unbound)?;
@@ -141,18 +138,9 @@ impl DevSigner {
             unix_ms: config.unix_ms,
         });
         let (stop, stopped) = oneshot::channel();
-        let mut signer = Self {
-            address,
-            service,
-            stop: Some(stop),
-            threads: Vec::new(),
-        };
-        let workers = signer
-            .start_workers(config.workers.max(1))
-            .map_err(StartError::Worker)?;
-        signer
-            .start_acceptor(listener, workers, stopped)
-            .map_err(StartError::Worker)?;
+        let mut signer = Self { address, service, stop: Some(stop), threads: Vec::new() };
+        let workers = signer.start_workers(config.workers.max(1)).map_err(StartError::Worker)?;
+        signer.start_acceptor(listener, workers, stopped).map_err(StartError::Worker)?;
         Ok(signer)
     }
 
@@ -171,9 +159,7 @@ impl DevSigner {
         let mut senders = Vec::with_capacity(count);
         for worker in 0..count {
             let (sender, accepted) = mpsc::channel(ACCEPTED_PER_WORKER_MAX);
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let service = Arc::clone(&self.service);
             let thread = thread::Builder::new()
                 .name(format!("dev-signer-{worker}"))
@@ -190,9 +176,7 @@ impl DevSigner {
         workers: Vec<mpsc::Sender<Accepted>>,
         stopped: oneshot::Receiver<()>,
     ) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _context = runtime.enter();
             tokio::net::TcpListener::from_std(listener)?
@@ -205,9 +189,7 @@ impl DevSigner {
                 }
             });
         };
-        let thread = thread::Builder::new()
-            .name("dev-signer-accept".to_owned())
-            .spawn(acceptor)?;
+        let thread = thread::Builder::new().name("dev-signer-accept".to_owned()).spawn(acceptor)?;
         self.threads.push(thread);
         Ok(())
     }
@@ -232,10 +214,7 @@ type Accepted = (TcpStream, SocketAddr);
 async fn accept(listener: tokio::net::TcpListener, workers: Vec<mpsc::Sender<Accepted>>) {
     for worker in workers.iter().cycle() {
         let (stream, peer) = loop {
-            match listener
-                .accept()
-                .await
-                .and_then(|(stream, peer)| Ok((stream.into_std()?, peer)))
+            match listener.accept().await.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)))
             {
                 Ok(accepted) => break accepted,
                 Err(error) => tracing::warn!(%error, "cannot accept a connection"),
@@ -250,9 +229,8 @@ async fn accept(listener: tokio::net::TcpListener, workers: Vec<mpsc::Sender<Acc
 
 async fn serve_accepted(service: Arc<Service>, mut accepted: mpsc::Receiver<Accepted>) {
     while let Some((stream, peer)) = accepted.recv().await {
-        let prepared = stream
-            .set_nodelay(true)
-            .and_then(|()| tokio::net::TcpStream::from_std(stream));
+        let prepared =
+            stream.set_nodelay(true).and_then(|()| tokio::net::TcpStream::from_std(stream));
         match prepared {
             Ok(stream) => {
                 tokio::spawn(http::serve(Arc::clone(&service), stream, peer));

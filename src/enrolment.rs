@@ -169,9 +169,10 @@ impl Declarations<'_> {
 
     fn enrol_one(&self, key: &PublicKey, enrolment: Enrolment) -> Result<(), String> {
         let enrolled = match (self.validators.standing(key), enrolment) {
-            (Standing::Awaiting | Standing::Unknown, _) => {
-                self.store.enrol(*key, enrolment).map(|watermarks| self.validators.insert(watermarks))
-            }
+            (Standing::Awaiting | Standing::Unknown, _) => self
+                .store
+                .enrol(*key, enrolment)
+                .map(|watermarks| self.validators.insert(watermarks)),
             (Standing::Enrolled(row), Enrolment::New) => {
                 let is_enabled = self.validators.with(row, |it| it.watermarks.is_enabled());
                 Err(if is_enabled {
@@ -183,9 +184,8 @@ impl Declarations<'_> {
             (Standing::Enrolled(row), Enrolment::Floor(floor)) => {
                 let enabling =
                     self.validators.change(row, |it| self.store.enable(&mut it.watermarks, floor));
-                enabling.and_then(|changing| {
-                    Ok(changing.wait().map_err(slashing_db::NotWritten)?)
-                })
+                enabling
+                    .and_then(|changing| Ok(changing.wait().map_err(slashing_db::NotWritten)?))
             }
         };
         enrolled.map_err(|error| with_causes(&error))
@@ -292,9 +292,8 @@ impl slashing_db::KeyTable for Table<'_> {
 impl KeyLine {
     /// The line of an enrolled key.
     pub fn of(record: &KeyRecord, status: &str) -> Self {
-        let counted = |kind: CountedKind| {
-            record.counted[kind as usize].map_or(0, |counted| counted.count)
-        };
+        let counted =
+            |kind: CountedKind| record.counted[kind as usize].map_or(0, |counted| counted.count);
         Self {
             public_key: record.public_key.to_string(),
             status: status.to_owned(),

@@ -220,55 +220,25 @@ impl Limits {
     pub fn named(&self) -> [(&'static str, u64); 21] {
         [
             ("body_bytes_max", self.body_bytes_max as u64),
-            (
-                "body_bytes_in_flight_max",
-                self.body_bytes_in_flight_max as u64,
-            ),
+            ("body_bytes_in_flight_max", self.body_bytes_in_flight_max as u64),
             ("header_bytes_max", self.header_bytes_max as u64),
             ("connections_max", self.connections_max as u64),
-            (
-                "idle_connection_timeout_ms",
-                self.idle_connection_timeout_ms,
-            ),
+            ("idle_connection_timeout_ms", self.idle_connection_timeout_ms),
             ("request_head_timeout_ms", self.request_head_timeout_ms),
             ("request_body_timeout_ms", self.request_body_timeout_ms),
             ("request_budget_ms", self.request_budget_ms),
             ("requests_in_flight_max", self.requests_in_flight_max as u64),
-            (
-                "attestation_in_flight_ceiling",
-                self.attestation_in_flight_ceiling as u64,
-            ),
-            (
-                "aggregate_in_flight_ceiling",
-                self.aggregate_in_flight_ceiling as u64,
-            ),
-            (
-                "selection_proof_in_flight_ceiling",
-                self.selection_proof_in_flight_ceiling as u64,
-            ),
-            (
-                "registration_in_flight_ceiling",
-                self.registration_in_flight_ceiling as u64,
-            ),
-            (
-                "in_flight_results_per_key_max",
-                self.in_flight_results_per_key_max as u64,
-            ),
+            ("attestation_in_flight_ceiling", self.attestation_in_flight_ceiling as u64),
+            ("aggregate_in_flight_ceiling", self.aggregate_in_flight_ceiling as u64),
+            ("selection_proof_in_flight_ceiling", self.selection_proof_in_flight_ceiling as u64),
+            ("registration_in_flight_ceiling", self.registration_in_flight_ceiling as u64),
+            ("in_flight_results_per_key_max", self.in_flight_results_per_key_max as u64),
             ("recorder_queue_max", self.recorder_queue_max as u64),
             ("recorder_batch_max", self.recorder_batch_max as u64),
             ("upstream_idle_ms", self.upstream_idle_ms),
-            (
-                "upstream_connect_timeout_ms",
-                self.upstream_connect_timeout_ms,
-            ),
-            (
-                "upstream_answer_bytes_max",
-                self.upstream_answer_bytes_max as u64,
-            ),
-            (
-                "upstream_keys_bytes_max",
-                self.upstream_keys_bytes_max as u64,
-            ),
+            ("upstream_connect_timeout_ms", self.upstream_connect_timeout_ms),
+            ("upstream_answer_bytes_max", self.upstream_answer_bytes_max as u64),
+            ("upstream_keys_bytes_max", self.upstream_keys_bytes_max as u64),
             ("drain_timeout_ms", self.drain_timeout_ms),
         ]
     }
@@ -278,18 +248,9 @@ impl Limits {
 const NOT_ABOVE: [(&str, &str); 7] = [
     ("body_bytes_max", "body_bytes_in_flight_max"),
     ("attestation_in_flight_ceiling", "requests_in_flight_max"),
-    (
-        "aggregate_in_flight_ceiling",
-        "attestation_in_flight_ceiling",
-    ),
-    (
-        "selection_proof_in_flight_ceiling",
-        "aggregate_in_flight_ceiling",
-    ),
-    (
-        "registration_in_flight_ceiling",
-        "selection_proof_in_flight_ceiling",
-    ),
+    ("aggregate_in_flight_ceiling", "attestation_in_flight_ceiling"),
+    ("selection_proof_in_flight_ceiling", "aggregate_in_flight_ceiling"),
+    ("registration_in_flight_ceiling", "selection_proof_in_flight_ceiling"),
     ("recorder_batch_max", "recorder_queue_max"),
     ("upstream_connect_timeout_ms", "request_budget_ms"),
 ];

@@ -47,9 +47,7 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = EnvFilter::builder().parse(&config.level)?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     Ok(match config.format {
         LogFormat::Plain => Box::new(builder.with_ansi(coloured).finish()),
         LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
@@ -66,10 +64,7 @@ fn log_panics() {
         let payload = panic.payload();
         let text = payload.downcast_ref::<String>().map(String::as_str);
         let message = text.or_else(|| payload.downcast_ref::<&str>().copied());
-        let location = panic
-            .location()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
         let thread = thread::current();
         tracing::error!(
             message = "panicked",

@@ -26,9 +26,8 @@ mod tests;
 const UNKNOWN_TYPE: &str = "unknown";
 
 /// Buckets for what a client waits for, in seconds.
-const REQUEST_BUCKETS: [f64; 13] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-];
+const REQUEST_BUCKETS: [f64; 13] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 /// Buckets for steps within a request, in seconds: parsing takes microseconds, forwarding may take
 /// all of the budget.
 const STAGE_BUCKETS: [f64; 16] = [
@@ -36,9 +35,8 @@ const STAGE_BUCKETS: [f64; 16] = [
     0.1, 0.25, 1.0, 2.5,
 ];
 /// Buckets for the records of one commit: up to `limits.recorder_batch_max`.
-const BATCH_BUCKETS: [f64; 11] = [
-    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0,
-];
+const BATCH_BUCKETS: [f64; 11] =
+    [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
 /// How a signing request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,19 +237,12 @@ impl Metrics {
             events.with_label_values(&[*event]).reset();
         }
         for family in [families::BUILD_INFO, families::RELEASE] {
-            family
-                .gauges(&registry)
-                .with_label_values(&[env!("CARGO_PKG_VERSION")])
-                .set(1);
+            family.gauges(&registry).with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         }
-        registry
-            .register(Box::new(ProcessCollector::new()))
-            .expect("registered once");
+        registry.register(Box::new(ProcessCollector::new())).expect("registered once");
         Self {
             signed: labels.duty_types.iter().map(signed).collect(),
-            request_seconds: types
-                .map(|kind| seconds.with_label_values(&[*kind]))
-                .collect(),
+            request_seconds: types.map(|kind| seconds.with_label_values(&[*kind])).collect(),
             stage_seconds: Stage::ALL.map(|stage| stages.with_label_values(&[stage.as_str()])),
             in_flight: DutyClass::ALL.map(|class| in_flight.with_label_values(&[class.as_str()])),
             overloaded: DutyClass::ALL.map(|class| overloaded.with_label_values(&[class.as_str()])),
@@ -289,9 +280,7 @@ impl Metrics {
             }
             Some(_) | None => {
                 let name = self.duty_types.get(index).copied().unwrap_or(UNKNOWN_TYPE);
-                self.requests
-                    .with_label_values(&[name, verdict.as_str(), code])
-                    .inc();
+                self.requests.with_label_values(&[name, verdict.as_str(), code]).inc();
             }
         }
         self.request_seconds[index].observe(elapsed.as_secs_f64());
@@ -365,11 +354,8 @@ impl StoreMetrics {
 impl Web3SignerMetrics {
     fn new(registry: &Registry) -> Self {
         let [signing] = summary::register(registry, &families::BLS_SIGNING, [None]);
-        let [block_recorded, attestation_recorded] = summary::register(
-            registry,
-            &families::DATABASE,
-            [Some("block"), Some("attestation")],
-        );
+        let [block_recorded, attestation_recorded] =
+            summary::register(registry, &families::DATABASE, [Some("block"), Some("attestation")]);
         Self {
             signers_loaded: families::SIGNERS_LOADED.gauge(registry),
             missing_identifier: families::MISSING_IDENTIFIER.counter(registry),

@@ -125,10 +125,7 @@ impl Default for ServerLimits {
 #[must_use]
 pub fn raise_fd_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: maximum,
-        maximum,
-    };
+    let raised = Rlimit { current: maximum, maximum };
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => maximum.unwrap_or(u64::MAX),
         Err(error) => {
@@ -180,10 +177,8 @@ impl Server {
         F: Fn(WorkerContext) -> Rc<S> + Send + Sync + 'static,
     {
         assert!(workers > 0, "a server needs a worker");
-        let addresses = listeners
-            .iter()
-            .map(TcpListener::local_addr)
-            .collect::<io::Result<Vec<_>>>()?;
+        let addresses =
+            listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
         let stats = Arc::new(ServerStats::new(workers));
         let budget = Arc::new(BodyBudget::new(limits.bodies_bytes_max));
         let limits = Arc::new(limits);
@@ -191,11 +186,8 @@ impl Server {
         let share = limits.connections_max.div_ceil(workers);
         let workers = (0..workers)
             .map(|index| {
-                let bodies = Bodies::new(
-                    &limits,
-                    Arc::clone(&budget),
-                    Arc::clone(stats.worker(index)),
-                );
+                let bodies =
+                    Bodies::new(&limits, Arc::clone(&budget), Arc::clone(stats.worker(index)));
                 let make = Arc::clone(&make_service);
                 let make = move || make(WorkerContext { index, bodies });
                 worker::start(index, share, &limits, Arc::clone(stats.worker(index)), make)
@@ -203,12 +195,7 @@ impl Server {
             .collect::<io::Result<Vec<_>>>()?;
         let inboxes = workers.iter().map(worker::Running::inbox).collect();
         let acceptor = acceptor::start(listeners, inboxes, Arc::clone(&stats))?;
-        Ok(Self {
-            addresses,
-            stats,
-            acceptor,
-            workers,
-        })
+        Ok(Self { addresses, stats, acceptor, workers })
     }
 
     /// The addresses that are listened on, with the ports that the system chose for port 0.

@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use slashing_db::Recorder;
+use slashing_db::{Recorder, Store};
 
 use crate::clock::{Clock, Now, SlotClock, deadline};
 use crate::eth::{Epoch, Network, PublicKey, Root, Signature};
@@ -57,7 +57,9 @@ pub struct Gate {
     pub slots: SlotClock,
     /// The keys.
     pub validators: Validators,
-    /// The way to the disk.
+    /// The slashing store.
+    pub store: Arc<Store>,
+    /// The way to its disk.
     pub recorder: Recorder,
     /// Exits and deposits.
     pub permissions: Permissions,

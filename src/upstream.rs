@@ -59,6 +59,26 @@ pub enum UpstreamFault {
 }
 
 impl UpstreamFault {
+    /// Every code, for the metrics' labels.
+    pub const CODES: [&str; 16] = [
+        "upstream_connect",
+        "upstream_timeout_queue",
+        "upstream_timeout_connect",
+        "upstream_timeout_response",
+        "upstream_timeout_body",
+        "upstream_reset",
+        "upstream_protocol",
+        "upstream_request",
+        "upstream_body_too_large",
+        "upstream_overloaded",
+        "upstream_unknown_key",
+        "upstream_refused",
+        "upstream_status",
+        "upstream_not_a_signature",
+        "upstream_not_a_key_list",
+        "upstream_abandoned",
+    ];
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {

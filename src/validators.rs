@@ -124,7 +124,8 @@ impl Validators {
             public_key,
             validator: Mutex::new(Validator { watermarks, halted: false }),
         });
-        index.insert_unique(hash, place, |&row| self.hasher.hash_one(rows[row as usize].public_key));
+        index
+            .insert_unique(hash, place, |&row| self.hasher.hash_one(rows[row as usize].public_key));
         self.changed();
     }
 
@@ -138,7 +139,11 @@ impl Validators {
             return Standing::Enrolled(RowIndex(row));
         }
         drop(rows);
-        if self.awaiting.read().contains(public_key) { Standing::Awaiting } else { Standing::Unknown }
+        if self.awaiting.read().contains(public_key) {
+            Standing::Awaiting
+        } else {
+            Standing::Unknown
+        }
     }
 
     /// Runs `judge` under the key's lock. A panic in it halts the key and goes on unwinding.

@@ -63,12 +63,7 @@ impl KeyRecord {
     pub(crate) fn sequence(&self) -> u64 {
         let attestation = self.attestation.map_or(0, |record| record.sequence);
         let block = self.block.map_or(0, |record| record.sequence);
-        let counted = self
-            .counted
-            .iter()
-            .flatten()
-            .map(|record| record.sequence)
-            .max();
+        let counted = self.counted.iter().flatten().map(|record| record.sequence).max();
         attestation.max(block).max(counted.unwrap_or(0))
     }
 

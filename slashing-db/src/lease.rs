@@ -81,11 +81,9 @@ impl Lease {
     pub fn extend(&self, until: BootTime) {
         let end = until.0.min(LAST_END);
         // The closure always gives a value, so the update cannot fail.
-        let _ = self
-            .until
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
-                Some(held.max(end)) // LAPSED and POISONED are greater than every end
-            });
+        let _ = self.until.fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
+            Some(held.max(end)) // LAPSED and POISONED are greater than every end
+        });
     }
 
     /// Whether a signature may leave at `now`.
@@ -113,6 +111,14 @@ impl Lease {
         }
     }
 
+    /// When it ends; 0 when it is not held, or has ended for good.
+    pub fn end(&self) -> BootTime {
+        match self.until.load(Ordering::Acquire) {
+            NOT_HELD | LAPSED | POISONED => BootTime(0),
+            end => BootTime(end),
+        }
+    }
+
     /// Ends the lease for ever, because the store or its witness failed.
     pub fn poison(&self) {
         self.until.store(POISONED, Ordering::Release);
@@ -121,10 +127,8 @@ impl Lease {
     /// Notes what the witness has durably reserved: the last epoch and slot that may be signed for.
     /// Never lowers it.
     pub fn reserve_through(&self, epoch: u64, slot: u64) {
-        self.epochs
-            .fetch_max(epoch.saturating_add(1), Ordering::AcqRel);
-        self.slots
-            .fetch_max(slot.saturating_add(1), Ordering::AcqRel);
+        self.epochs.fetch_max(epoch.saturating_add(1), Ordering::AcqRel);
+        self.slots.fetch_max(slot.saturating_add(1), Ordering::AcqRel);
     }
 
     /// Whether an attestation with this target epoch lies within the reservation.

@@ -52,19 +52,8 @@ impl Permit {
     /// [`LeaseLapsed`] when another may own the store by now, or when the store has failed since.
     pub fn redeem(self, now: BootTime) -> Result<Redeemed, LeaseLapsed> {
         self.health.lease().is_live(now)?;
-        let Self {
-            id,
-            public_key,
-            signing_root,
-            sequence,
-            ..
-        } = self;
-        Ok(Redeemed {
-            id,
-            public_key,
-            signing_root,
-            sequence,
-        })
+        let Self { id, public_key, signing_root, sequence, .. } = self;
+        Ok(Redeemed { id, public_key, signing_root, sequence })
     }
 }
 

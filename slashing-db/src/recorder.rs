@@ -57,6 +57,16 @@ pub enum RecordError {
 }
 
 impl RecordError {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Poisoned => "store_poisoned",
+            Self::Superseded(_) => "superseded",
+            Self::ShuttingDown => "closing",
+        }
+    }
+
     /// The verdict, where there is one; nothing where the store is at fault.
     #[must_use]
     pub const fn not_safe(&self) -> Option<NotSafe> {
@@ -118,9 +128,7 @@ impl Recorder {
             let queue = Arc::clone(&queue);
             move || supervise(&queue, engine)
         };
-        let thread = std::thread::Builder::new()
-            .name("recorder".into())
-            .spawn(run)?;
+        let thread = std::thread::Builder::new().name("recorder".into()).spawn(run)?;
         Ok((Self { queue }, thread))
     }
 
@@ -214,32 +222,14 @@ fn write(queue: &Queue, engine: &mut dyn Engine, batch: Vec<Request>) -> Result<
         queue.health.lease().poison();
         Poison::Engine(fatal)
     })?;
-    assert_eq!(
-        outcomes.len(),
-        entries.len(),
-        "an engine answers each entry of a batch"
-    );
+    assert_eq!(outcomes.len(), entries.len(), "an engine answers each entry of a batch");
     let ended = (queue.monotonic)();
-    let recorded = entries
-        .iter()
-        .zip(&outcomes)
-        .filter(|(_, it)| **it == Outcome::Recorded);
-    queue.health.note_durable(
-        recorded
-            .map(|(entry, _)| sequence(entry))
-            .max()
-            .unwrap_or(0),
-    );
+    let recorded = entries.iter().zip(&outcomes).filter(|(_, it)| **it == Outcome::Recorded);
+    queue.health.note_durable(recorded.map(|(entry, _)| sequence(entry)).max().unwrap_or(0));
     queue.counters.batch_entries.add(entries.len() as u64);
-    queue
-        .counters
-        .commit_us
-        .add_us(ended.saturating_sub(started));
+    queue.counters.commit_us.add_us(ended.saturating_sub(started));
     for (outcome, waiter) in outcomes.into_iter().zip(waiters) {
-        queue
-            .counters
-            .wait_us
-            .add_us(ended.saturating_sub(waiter.queued_at));
+        queue.counters.wait_us.add_us(ended.saturating_sub(waiter.queued_at));
         waiter.completion.complete(match outcome {
             Outcome::Recorded => Ok(()),
             Outcome::Superseded(record) => Err(RecordError::Superseded(record)),
@@ -259,9 +249,7 @@ fn sequence(entry: &Entry) -> u64 {
 
 impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recorder")
-            .field("places", &self.queue.places())
-            .finish()
+        f.debug_struct("Recorder").field("places", &self.queue.places()).finish()
     }
 }
 

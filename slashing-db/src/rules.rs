@@ -65,17 +65,8 @@ impl AttestationRecord {
     /// The record as a message; its root may be null.
     #[must_use]
     pub const fn message(self) -> SignedAttestation {
-        let Self {
-            source_epoch,
-            target_epoch,
-            signing_root,
-            ..
-        } = self;
-        SignedAttestation {
-            source_epoch,
-            target_epoch,
-            signing_root,
-        }
+        let Self { source_epoch, target_epoch, signing_root, .. } = self;
+        SignedAttestation { source_epoch, target_epoch, signing_root }
     }
 }
 
@@ -83,9 +74,7 @@ impl BlockRecord {
     /// The record as a message; its root may be null.
     #[must_use]
     pub const fn message(self) -> SignedBlock {
-        let Self {
-            slot, signing_root, ..
-        } = self;
+        let Self { slot, signing_root, .. } = self;
         SignedBlock { slot, signing_root }
     }
 }
@@ -128,33 +117,21 @@ pub(crate) fn check_attestation(
     bounds: &Bounds,
     is_reserved: bool,
 ) -> Result<Safe, NotSafe> {
-    let SignedAttestation {
-        source_epoch,
-        target_epoch,
-        signing_root,
-    } = attempted;
+    let SignedAttestation { source_epoch, target_epoch, signing_root } = attempted;
     // Source equal to target is a vote of the genesis epoch alone.
     if source_epoch > target_epoch || (source_epoch == target_epoch && target_epoch != 0) {
         return Err(NotSafe::SourceExceedsTarget { attempted });
     }
     if target_epoch > bounds.target_epoch_max {
         let target_epoch_max = bounds.target_epoch_max;
-        return Err(NotSafe::TargetTooFar {
-            attempted,
-            target_epoch_max,
-        });
+        return Err(NotSafe::TargetTooFar { attempted, target_epoch_max });
     }
     if target_epoch < bounds.target_epoch_min {
         let target_epoch_min = bounds.target_epoch_min;
-        return Err(NotSafe::TargetTooOld {
-            attempted,
-            target_epoch_min,
-        });
+        return Err(NotSafe::TargetTooOld { attempted, target_epoch_min });
     }
     if !is_reserved {
-        return Err(NotSafe::NotReserved {
-            attempted: Message::Attestation(attempted),
-        });
+        return Err(NotSafe::NotReserved { attempted: Message::Attestation(attempted) });
     }
     let Some(&recorded) = recorded else {
         return Ok(Safe::Advance);
@@ -165,25 +142,16 @@ pub(crate) fn check_attestation(
         return if repeats {
             Ok(Safe::Repeat)
         } else {
-            Err(NotSafe::DoubleVote {
-                attempted,
-                recorded,
-            })
+            Err(NotSafe::DoubleVote { attempted, recorded })
         };
     }
     let surrounds = target_epoch > recorded.target_epoch && source_epoch < recorded.source_epoch;
     let surrounded = target_epoch < recorded.target_epoch && source_epoch > recorded.source_epoch;
     if surrounds || surrounded {
-        return Err(NotSafe::SurroundOrStaleSource {
-            attempted,
-            recorded,
-        });
+        return Err(NotSafe::SurroundOrStaleSource { attempted, recorded });
     }
     if target_epoch < recorded.target_epoch {
-        return Err(NotSafe::StaleTarget {
-            attempted,
-            recorded,
-        });
+        return Err(NotSafe::StaleTarget { attempted, recorded });
     }
     Ok(Safe::Advance)
 }
@@ -196,34 +164,22 @@ pub(crate) fn check_block(
     is_reserved: bool,
 ) -> Result<Safe, NotSafe> {
     if attempted.slot > bounds.slot_max {
-        return Err(NotSafe::SlotTooFar {
-            attempted,
-            slot_max: bounds.slot_max,
-        });
+        return Err(NotSafe::SlotTooFar { attempted, slot_max: bounds.slot_max });
     }
     if !is_reserved {
-        return Err(NotSafe::NotReserved {
-            attempted: Message::Block(attempted),
-        });
+        return Err(NotSafe::NotReserved { attempted: Message::Block(attempted) });
     }
     match recorded {
         Some(&recorded) if attempted.slot == recorded.slot => {
-            if attempted
-                .signing_root
-                .proves_repeat_of(&recorded.signing_root)
-            {
+            if attempted.signing_root.proves_repeat_of(&recorded.signing_root) {
                 Ok(Safe::Repeat)
             } else {
-                Err(NotSafe::DoubleBlockProposal {
-                    attempted,
-                    recorded,
-                })
+                Err(NotSafe::DoubleBlockProposal { attempted, recorded })
             }
         }
-        Some(&recorded) if attempted.slot < recorded.slot => Err(NotSafe::StaleSlot {
-            attempted,
-            recorded,
-        }),
+        Some(&recorded) if attempted.slot < recorded.slot => {
+            Err(NotSafe::StaleSlot { attempted, recorded })
+        }
         Some(_) | None => Ok(Safe::Advance),
     }
 }
@@ -239,11 +195,7 @@ pub(crate) fn check_counted(
         return Ok(Safe::Repeat);
     }
     if count >= bounds.counted_max {
-        return Err(NotSafe::CountExceeded {
-            attempted,
-            count,
-            counted_max: bounds.counted_max,
-        });
+        return Err(NotSafe::CountExceeded { attempted, count, counted_max: bounds.counted_max });
     }
     Ok(Safe::Advance)
 }

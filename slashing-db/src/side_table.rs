@@ -55,9 +55,7 @@ impl SideTable {
             batch.put(key, value);
         }
         let options = WriteOptions::default();
-        self.db
-            .write_opt(batch, &options)
-            .map_err(|error| failed("write", error))
+        self.db.write_opt(batch, &options).map_err(|error| failed("write", error))
     }
 
     /// The value of a key.
@@ -73,23 +71,16 @@ impl SideTable {
     pub fn iter(
         &self,
     ) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), SideTableError>> + '_ {
-        self.db
-            .iterator(IteratorMode::Start)
-            .map(|row| row.map_err(|error| failed("read", error)))
+        self.db.iterator(IteratorMode::Start).map(|row| row.map_err(|error| failed("read", error)))
     }
 }
 
 impl std::fmt::Debug for SideTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SideTable")
-            .field("path", &self.db.path())
-            .finish()
+        f.debug_struct("SideTable").field("path", &self.db.path()).finish()
     }
 }
 
 fn failed(action: &'static str, error: rocksdb::Error) -> SideTableError {
-    SideTableError {
-        action,
-        source: std::io::Error::other(error),
-    }
+    SideTableError { action, source: std::io::Error::other(error) }
 }

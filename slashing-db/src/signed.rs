@@ -29,16 +29,10 @@ pub enum HexError {
 }
 
 fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], HexError> {
-    let digits = text
-        .strip_prefix("0x")
-        .or_else(|| text.strip_prefix("0X"))
-        .unwrap_or(text);
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
     let digits = digits.as_bytes();
     if digits.len() != 2 * N {
-        return Err(HexError::Length {
-            expected: 2 * N,
-            found: digits.len(),
-        });
+        return Err(HexError::Length { expected: 2 * N, found: digits.len() });
     }
     let nibble = |position: usize| match digits[position] {
         digit @ b'0'..=b'9' => Ok(digit - b'0'),

@@ -84,9 +84,7 @@ pub struct OpenParams {
 /// # Errors
 /// When `/proc` is not there.
 pub fn boot_id() -> std::io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?
-        .trim()
-        .to_owned())
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
 /// An open store: its recorder, its witness, and the keys that it knows.
@@ -165,11 +163,7 @@ impl Store {
     }
 
     fn host(&self, now: Now) -> Host {
-        Host {
-            boot_id: self.boot_id.clone(),
-            boot_time: now.boot,
-            unix_seconds: now.unix_s,
-        }
+        Host { boot_id: self.boot_id.clone(), boot_time: now.boot, unix_seconds: now.unix_s }
     }
 
     /// Watermarks belong to the store that made them.
@@ -206,9 +200,7 @@ impl Drop for Store {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store")
-            .field("recorder", &self.recorder)
-            .finish_non_exhaustive()
+        f.debug_struct("Store").field("recorder", &self.recorder).finish_non_exhaustive()
     }
 }
 

@@ -111,23 +111,13 @@ impl MemoryDisk {
     pub fn snapshot(&self) -> Self {
         let disk = self.0.0.lock();
         let (meta, keys, rows) = (disk.meta.clone(), disk.keys.clone(), disk.rows.clone());
-        Self(Arc::new((
-            Mutex::new(Disk {
-                meta,
-                keys,
-                rows,
-                ..Disk::default()
-            }),
-            Condvar::new(),
-        )))
+        Self(Arc::new((Mutex::new(Disk { meta, keys, rows, ..Disk::default() }), Condvar::new())))
     }
 }
 
 impl fmt::Debug for MemoryDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryDisk")
-            .field("commits", &self.commits())
-            .finish_non_exhaustive()
+        f.debug_struct("MemoryDisk").field("commits", &self.commits()).finish_non_exhaustive()
     }
 }
 
@@ -160,10 +150,7 @@ impl Disk {
     }
 
     fn stored(&self, id: KeyId, like: &Record) -> Option<Record> {
-        self.rows
-            .get(&id)
-            .and_then(|it| self.keys.get(it))
-            .and_then(|key| key.like(like))
+        self.rows.get(&id).and_then(|it| self.keys.get(it)).and_then(|key| key.like(like))
     }
 }
 
@@ -213,14 +200,7 @@ impl Engine for FaultyEngine {
 
     fn load(&mut self) -> Result<Loaded, Fatal> {
         let disk = self.0.0.0.lock();
-        let meta = disk
-            .meta
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        Ok(Loaded {
-            meta,
-            keys: disk.keys.values().copied().collect(),
-        })
+        let meta = disk.meta.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        Ok(Loaded { meta, keys: disk.keys.values().copied().collect() })
     }
 }

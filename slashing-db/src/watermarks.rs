@@ -111,11 +111,7 @@ impl Watermarks {
                 rules::check_counted(record.counted[it.kind.index()].as_ref(), it, bounds)
             }
         }?;
-        Ok(Checked {
-            message: *message,
-            safe,
-            watermarks: self,
-        })
+        Ok(Checked { message: *message, safe, watermarks: self })
     }
 
     /// Permits a message that cannot be slashed, by the type of its domain (its first four bytes).
@@ -134,9 +130,7 @@ impl Watermarks {
         if self.record.is_enabled {
             Ok(())
         } else {
-            Err(NotSafe::KeyDisabled {
-                public_key: self.record.public_key,
-            })
+            Err(NotSafe::KeyDisabled { public_key: self.record.public_key })
         }
     }
 
@@ -162,22 +156,11 @@ impl Watermarks {
             }),
             Message::Block(it) => {
                 let (slot, signing_root) = (it.slot, it.signing_root);
-                Record::Block(BlockRecord {
-                    slot,
-                    signing_root,
-                    sequence,
-                })
+                Record::Block(BlockRecord { slot, signing_root, sequence })
             }
             Message::Counted(it) => {
                 let (count, signing_root) = (self.counted(it.kind) + 1, it.signing_root);
-                Record::Counted(
-                    it.kind,
-                    CountedRecord {
-                        count,
-                        signing_root,
-                        sequence,
-                    },
-                )
+                Record::Counted(it.kind, CountedRecord { count, signing_root, sequence })
             }
         }
     }
@@ -209,11 +192,7 @@ impl Checked<'_> {
     /// # Panics
     /// If `place` belongs to the recorder of another store: a bug, found before anything changes.
     pub fn record(self, place: Place) -> Pending {
-        let Self {
-            watermarks,
-            message,
-            safe,
-        } = self;
+        let Self { watermarks, message, safe } = self;
         assert!(
             Arc::ptr_eq(&watermarks.health, place.health()),
             "a key's records belong into the key's own store"

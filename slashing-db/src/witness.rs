@@ -117,17 +117,11 @@ impl Binding {
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
         for name in [network, key_set] {
             if name.is_empty() || name.len() > 64 || !name.bytes().all(allowed) {
-                return Err(BadName {
-                    name: name.to_owned(),
-                });
+                return Err(BadName { name: name.to_owned() });
             }
         }
         let (network, key_set) = (network.to_owned(), key_set.to_owned());
-        Ok(Self {
-            network,
-            key_set,
-            genesis_validators_root,
-        })
+        Ok(Self { network, key_set, genesis_validators_root })
     }
 
     /// The name of the network.
@@ -154,11 +148,7 @@ impl Binding {
 impl fmt::Display for Binding {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "key set {} on {}", self.key_set, self.network)?;
-        write!(
-            out,
-            " (genesis validators root {})",
-            self.genesis_validators_root
-        )
+        write!(out, " (genesis validators root {})", self.genesis_validators_root)
     }
 }
 
@@ -185,10 +175,7 @@ impl ReservedThrough {
     /// The higher epoch and the higher slot of both.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
-        Self {
-            epoch: self.epoch.max(other.epoch),
-            slot: self.slot.max(other.slot),
-        }
+        Self { epoch: self.epoch.max(other.epoch), slot: self.slot.max(other.slot) }
     }
 
     /// Whether this reserves all that `other` does.
@@ -227,9 +214,7 @@ impl LeaseGrant {
             boot_id: host.boot_id.clone(),
             until_boot_ns: host.boot_time.lease_end().0,
             // One second more: the seconds were cut off, not rounded.
-            until_unix_seconds: host
-                .unix_seconds
-                .saturating_add(LEASE_NS / 1_000_000_000 + 1),
+            until_unix_seconds: host.unix_seconds.saturating_add(LEASE_NS / 1_000_000_000 + 1),
         }
     }
 }
@@ -277,10 +262,7 @@ impl WitnessState {
         Self {
             binding,
             store,
-            claim: Claim {
-                generation: 0,
-                nonce,
-            },
+            claim: Claim { generation: 0, nonce },
             lease: None,
             reserved_through: ReservedThrough::default(),
             sequence: 0,

@@ -43,11 +43,7 @@ fn interop_keys_are_those_of_the_specification() {
     for (index, public_key, secret_key) in INTEROP {
         let secret_key = SecretKey::from_bytes(&Hex::parse(secret_key).unwrap().0).unwrap();
         let expected = Hex::<48>::parse(public_key).unwrap().0;
-        assert_eq!(
-            SecretKey::interop(index).public_key().to_bytes(),
-            expected,
-            "{index}"
-        );
+        assert_eq!(SecretKey::interop(index).public_key().to_bytes(), expected, "{index}");
         assert_eq!(secret_key.public_key().to_bytes(), expected, "{index}");
     }
 }
@@ -78,62 +74,14 @@ fn verification_tells_bad_points_from_wrong_signatures() {
     };
     let cases = [
         ("right", public_key, [7; 32], signature, Ok(())),
-        (
-            "other root",
-            public_key,
-            [8; 32],
-            signature,
-            Err(BlsError::Mismatch),
-        ),
-        (
-            "other key",
-            other.public_key().to_bytes(),
-            [7; 32],
-            signature,
-            Err(BlsError::Mismatch),
-        ),
-        (
-            "other signer",
-            public_key,
-            [7; 32],
-            other.sign(&[7; 32]),
-            Err(BlsError::Mismatch),
-        ),
-        (
-            "garbage",
-            public_key,
-            [7; 32],
-            [0x5a; 96],
-            Err(BlsError::Signature),
-        ),
-        (
-            "not compressed",
-            public_key,
-            [7; 32],
-            not_compressed,
-            Err(BlsError::Signature),
-        ),
-        (
-            "infinite signature",
-            public_key,
-            [7; 32],
-            infinity(),
-            Err(BlsError::Signature),
-        ),
-        (
-            "infinite key",
-            infinity(),
-            [7; 32],
-            signature,
-            Err(BlsError::PublicKey),
-        ),
-        (
-            "infinite both",
-            infinity(),
-            [7; 32],
-            infinity(),
-            Err(BlsError::PublicKey),
-        ),
+        ("other root", public_key, [8; 32], signature, Err(BlsError::Mismatch)),
+        ("other key", other.public_key().to_bytes(), [7; 32], signature, Err(BlsError::Mismatch)),
+        ("other signer", public_key, [7; 32], other.sign(&[7; 32]), Err(BlsError::Mismatch)),
+        ("garbage", public_key, [7; 32], [0x5a; 96], Err(BlsError::Signature)),
+        ("not compressed", public_key, [7; 32], not_compressed, Err(BlsError::Signature)),
+        ("infinite signature", public_key, [7; 32], infinity(), Err(BlsError::Signature)),
+        ("infinite key", infinity(), [7; 32], signature, Err(BlsError::PublicKey)),
+        ("infinite both", infinity(), [7; 32], infinity(), Err(BlsError::PublicKey)),
     ];
     for (name, public_key, root, signature, expected) in cases {
         assert_eq!(verify(&public_key, &root, &signature), expected, "{name}");
@@ -149,26 +97,15 @@ fn points_outside_the_subgroup_are_refused() {
         let mut g1 = [0; 48];
         (g1[0], g1[47]) = (0x80, x);
         on_curve += usize::from(min_pk::PublicKey::uncompress(&g1).is_ok());
-        assert_eq!(
-            PublicKey::from_bytes(&g1),
-            Err(BlsError::PublicKey),
-            "x = {x}"
-        );
+        assert_eq!(PublicKey::from_bytes(&g1), Err(BlsError::PublicKey), "x = {x}");
 
         let mut g2 = [0; 96];
         (g2[0], g2[95]) = (0x80, x);
         on_curve += usize::from(min_pk::Signature::uncompress(&g2).is_ok());
         let key = SecretKey::interop(0).public_key();
-        assert_eq!(
-            key.verify(&[0; 32], &g2),
-            Err(BlsError::Signature),
-            "x = {x}"
-        );
+        assert_eq!(key.verify(&[0; 32], &g2), Err(BlsError::Signature), "x = {x}");
     }
-    assert!(
-        on_curve >= 8,
-        "only {on_curve} points reached the subgroup check"
-    );
+    assert!(on_curve >= 8, "only {on_curve} points reached the subgroup check");
 }
 
 #[test]
@@ -177,10 +114,7 @@ fn secret_keys_are_between_zero_and_the_order() {
     largest[31] -= 1;
     assert!(SecretKey::from_bytes(&largest).is_ok());
     for bad in [[0; 32], CURVE_ORDER, [0xff; 32]] {
-        assert_eq!(
-            SecretKey::from_bytes(&bad).unwrap_err(),
-            BlsError::SecretKey
-        );
+        assert_eq!(SecretKey::from_bytes(&bad).unwrap_err(), BlsError::SecretKey);
     }
 }
 

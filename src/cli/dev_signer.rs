@@ -78,9 +78,7 @@ impl SourceArgs {
         let keystores = self.keystores.zip(password_file);
         let keystores =
             keystores.map(|(dir, password_file)| KeySource::Keystores { dir, password_file });
-        interop
-            .or(keystores)
-            .or(self.key_files.map(|dir| KeySource::KeyFiles { dir }))
+        interop.or(keystores).or(self.key_files.map(|dir| KeySource::KeyFiles { dir }))
     }
 }
 
@@ -115,14 +113,8 @@ fn banner(stub: bool, faults: &[FaultSpec]) -> io::Result<()> {
     let rule = "*".repeat(76);
     writeln!(stderr, "{rule}")?;
     writeln!(stderr, "  DEVELOPMENT SIGNER - NOT FOR PRODUCTION")?;
-    writeln!(
-        stderr,
-        "  No slashing protection, no authentication, keys unprotected in memory."
-    )?;
-    writeln!(
-        stderr,
-        "  It signs whatever root it is asked to sign, for whoever asks."
-    )?;
+    writeln!(stderr, "  No slashing protection, no authentication, keys unprotected in memory.")?;
+    writeln!(stderr, "  It signs whatever root it is asked to sign, for whoever asks.")?;
     if stub {
         writeln!(
             stderr,
@@ -136,9 +128,7 @@ fn banner(stub: bool, faults: &[FaultSpec]) -> io::Result<()> {
 }
 
 fn wait_for_stop() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;

@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow};
 use slashing_db::{RenewError, Store};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::scrape::Scrape;
 use super::{Exit, store};
 use crate::clock::{self, Clock, ClockHealth, SlotClock};
 use crate::config::{Config, RunArgs};
@@ -16,6 +17,7 @@ use crate::control;
 use crate::enrolment::Declarations;
 use crate::eth::{DutyKind, Network};
 use crate::limits::Limits;
+use crate::logging;
 use crate::metrics::{self, LabelValues, Metrics};
 use crate::server::respond::Compat;
 use crate::server::service::{Api, Dialect};
@@ -28,7 +30,6 @@ use crate::upstream::discovery::{Discovery, Schedule};
 use crate::upstream::web3signer::Web3Signer;
 use crate::upstream::{InFlight, Upstream, UpstreamFault};
 use crate::validators::Validators;
-use crate::logging;
 
 /// Why the process ends.
 #[derive(Debug)]
@@ -54,12 +55,12 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     watch_store(&store, &ends);
     let gate = Arc::new(assemble(&config, network, slots, &clock, &store, watermarks)?);
     let discovery = Arc::new(Discovery::default());
-    keep_lease(&gate, &store, slots, ends.clone())?;
-    serve_control(&config, &gate, &store, slots)?;
+    keep_lease(&gate, slots, ends.clone())?;
+    serve_control(&config, &gate, slots)?;
     watch_upstream(&config, &gate, &discovery)?;
     watch_signals(ends)?;
-    let metrics_address = serve_metrics(&config, &gate, &store)?;
     let server = serve(&config, &gate, &discovery)?;
+    let metrics_address = serve_metrics(&config, &gate, &discovery, &server)?;
     tracing::info!(
         event = "serving",
         addresses = ?server.local_addresses(),
@@ -70,7 +71,6 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         open_files_max = files,
         "the gate is open"
     );
-    publish_server_stats(&gate, &server);
     let end = ended.recv().unwrap_or(End::Asked("a closed channel"));
     shut(&config, &store, server, slots, &clock, end)
 }
@@ -121,6 +121,7 @@ fn assemble(
         network,
         clock: clock.clone(),
         slots,
+        store: Arc::clone(store),
         recorder: store.recorder(),
         permissions: Permissions::new(config.groups.clone(), &validators),
         validators,
@@ -138,24 +139,22 @@ fn watch_store(store: &Store, ends: &mpsc::Sender<End>) {
     let ends = ends.clone();
     store.on_poison(move |poison| {
         let reason = crate::enrolment::with_causes(poison);
-        tracing::error!(event = "store_poisoned", reason, "the slashing store failed; nothing is signed");
+        tracing::error!(
+            event = "store_poisoned",
+            reason,
+            "the slashing store failed; nothing is signed"
+        );
         let _ = ends.send(End::Store(reason));
     });
 }
 
 /// Renews the lease each second, ahead of the epochs that are about to be signed for.
-fn keep_lease(
-    gate: &Arc<Gate>,
-    store: &Arc<Store>,
-    slots: SlotClock,
-    ends: mpsc::Sender<End>,
-) -> anyhow::Result<()> {
-    let (gate, store) = (Arc::clone(gate), Arc::downgrade(store));
+fn keep_lease(gate: &Arc<Gate>, slots: SlotClock, ends: mpsc::Sender<End>) -> anyhow::Result<()> {
+    let gate = Arc::clone(gate);
     std::thread::Builder::new().name("lease".to_owned()).spawn(move || {
         loop {
             std::thread::sleep(RENEW_INTERVAL);
-            let Some(store) = store.upgrade() else { return };
-            match store.renew(store::now(slots, &gate.clock)) {
+            match gate.store.renew(store::now(slots, &gate.clock)) {
                 Ok(()) => {}
                 Err(RenewError::Witness(error)) => tracing::error!(
                     event = "lease_not_renewed",
@@ -164,7 +163,11 @@ fn keep_lease(
                 ),
                 Err(error) => {
                     let reason = crate::enrolment::with_causes(&error);
-                    tracing::error!(event = "lease_lost", reason, "the lease is lost; nothing is signed");
+                    tracing::error!(
+                        event = "lease_lost",
+                        reason,
+                        "the lease is lost; nothing is signed"
+                    );
                     let _ = ends.send(End::Store(reason));
                     return;
                 }
@@ -174,19 +177,11 @@ fn keep_lease(
     Ok(())
 }
 
-fn serve_control(
-    config: &Config,
-    gate: &Arc<Gate>,
-    store: &Arc<Store>,
-    slots: SlotClock,
-) -> anyhow::Result<()> {
-    let (gate, store) = (Arc::clone(gate), Arc::downgrade(store));
+fn serve_control(config: &Config, gate: &Arc<Gate>, slots: SlotClock) -> anyhow::Result<()> {
+    let gate = Arc::clone(gate);
     control::serve(&config.slashing.directory, move |command, input, output| {
-        let Some(store) = store.upgrade() else {
-            return control::Reply::Refused("the gate is closing".to_owned());
-        };
         let declarations = Declarations {
-            store: &store,
+            store: &gate.store,
             validators: &gate.validators,
             slots,
             clock: &gate.clock,
@@ -241,24 +236,19 @@ fn watch_signals(ends: mpsc::Sender<End>) -> anyhow::Result<()> {
 fn serve_metrics(
     config: &Config,
     gate: &Arc<Gate>,
-    store: &Arc<Store>,
+    discovery: &Arc<Discovery>,
+    server: &Server,
 ) -> anyhow::Result<Option<std::net::SocketAddr>> {
     let Some(address) = config.metrics.address else {
         return Ok(None);
     };
-    let (scraped, store) = (Arc::clone(gate), Arc::downgrade(store));
-    gate.metrics.set_before_scrape(move |metrics| {
-        super::scrape::update(metrics, &scraped, store.upgrade().as_deref());
-    });
+    let scrape = Scrape::new(Arc::downgrade(gate), Arc::clone(discovery), server.stats());
+    gate.metrics.set_before_scrape(move |metrics| scrape.update(metrics));
     let metrics = Arc::clone(&gate.metrics);
     Ok(Some(metrics::http::spawn(address, metrics, std::future::pending())?))
 }
 
-fn serve(
-    config: &Config,
-    gate: &Arc<Gate>,
-    discovery: &Arc<Discovery>,
-) -> anyhow::Result<Server> {
+fn serve(config: &Config, gate: &Arc<Gate>, discovery: &Arc<Discovery>) -> anyhow::Result<Server> {
     let address = config.listen.address;
     let listeners = server::bind(&[address])
         .with_context(|| format!("cannot listen on {address} (listen.address)"))?;
@@ -273,15 +263,12 @@ fn serve(
     let answer_bytes_max = config.limits.upstream_answer_bytes_max;
     let (gate, discovery) = (Arc::clone(gate), Arc::clone(discovery));
     Ok(Server::start(listeners, workers, server_limits(&config.limits), move |context| {
-        let client = Client::new(client.clone()).expect("checked when the configuration was loaded");
+        let client =
+            Client::new(client.clone()).expect("checked when the configuration was loaded");
         let signer = Web3Signer::new(client, answer_bytes_max);
         let path = Path::new(Arc::clone(&gate), Rc::new(Upstream::Web3Signer(signer)));
         Rc::new(Api::new(path, context.bodies, Arc::clone(&discovery), Arc::clone(&dialect)))
     })?)
-}
-
-fn publish_server_stats(gate: &Gate, server: &Server) {
-    *gate.server_stats.lock() = Some(server.stats());
 }
 
 /// Stops accepting, finishes what was begun, closes the store in order.
@@ -301,7 +288,9 @@ fn shut(
     tracing::info!(event = "drained", finished = drained.finished, cut = drained.cut, "drained");
     match end {
         End::Asked(_) => {
-            store.seal(store::now(slots, clock)).context("the store could not be closed in order")?;
+            store
+                .seal(store::now(slots, clock))
+                .context("the store could not be closed in order")?;
             tracing::info!(event = "closed", "closed in order");
             Ok(Exit::Done)
         }
@@ -316,7 +305,8 @@ fn shut(
 pub(super) fn upstream_keys(config: &Config) -> anyhow::Result<Vec<String>> {
     let client = client_config(config, CONTROL_CONNECTIONS);
     let limits = &config.limits;
-    let (bytes_max, answer_max) = (limits.upstream_keys_bytes_max, limits.upstream_answer_bytes_max);
+    let (bytes_max, answer_max) =
+        (limits.upstream_keys_bytes_max, limits.upstream_answer_bytes_max);
     local_runtime()?.block_on(async {
         let signer = Web3Signer::new(Client::new(client)?, answer_max);
         let keys = signer.public_keys(clock::deadline(KEY_LIST_TIMEOUT), bytes_max).await;

@@ -1,26 +1,101 @@
 //! Brings the gauges up to date before they are read.
 
-use slashing_db::{Histogram, Store};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use prometheus::core::{Atomic, GenericCounter};
+use slashing_db::Stats;
 
 use crate::clock::{self, ClockHealth};
 use crate::metrics::Metrics;
+use crate::server::stats::ServerStats;
 use crate::sign::Gate;
+use crate::upstream::discovery::Discovery;
 
-pub(super) fn update(metrics: &Metrics, gate: &Gate, store: Option<&Store>) {
-    let counts = gate.validators.counts();
-    for (status, count) in [
-        ("enabled", counts.enabled),
-        ("disabled", counts.disabled),
-        ("halted", counts.halted),
-        ("awaiting", counts.awaiting),
-    ] {
-        metrics.keys.with_label_values(&[status]).set(as_gauge(count));
-    }
-    metrics.web3signer.signers_loaded.set(as_gauge(counts.enabled));
-    let synchronised = clock::health() == ClockHealth::Synchronised;
-    metrics.clock_synchronised.set(i64::from(synchronised));
+/// Where the figures are that nobody pushes.
+pub(super) struct Scrape {
+    gate: Weak<Gate>, // the gate holds the metrics, which hold this
+    discovery: Arc<Discovery>,
+    server: Arc<ServerStats>,
+    recorder: Mutex<Stats>, // as of the last scrape
 }
 
-fn as_gauge(count: u64) -> i64 {
+impl Scrape {
+    pub(super) fn new(
+        gate: Weak<Gate>,
+        discovery: Arc<Discovery>,
+        server: Arc<ServerStats>,
+    ) -> Self {
+        Self { gate, discovery, server, recorder: Mutex::default() }
+    }
+
+    pub(super) fn update(&self, metrics: &Metrics) {
+        let Some(gate) = self.gate.upgrade() else { return };
+        let counts = gate.validators.counts();
+        for (status, count) in [
+            ("enabled", counts.enabled),
+            ("disabled", counts.disabled),
+            ("halted", counts.halted),
+            ("awaiting", counts.awaiting),
+        ] {
+            metrics.keys.with_label_values(&[status]).set(gauge(count));
+        }
+        metrics.web3signer.signers_loaded.set(gauge(counts.enabled));
+        let synchronised = clock::health() == ClockHealth::Synchronised;
+        metrics.clock_synchronised.set(i64::from(synchronised));
+        metrics.upstream.up.set(i64::from(self.discovery.reachable()));
+        self.store(metrics, &gate);
+        self.connections(metrics);
+    }
+
+    fn store(&self, metrics: &Metrics, gate: &Gate) {
+        let now = gate.clock.now().boot;
+        let left_ns = gate.store.lease_end().0.saturating_sub(now.0);
+        metrics.store.lease_seconds_left.set(left_ns as f64 / 1e9);
+        metrics.store.poisoned.set(i64::from(gate.store.poisoned().is_some()));
+        let generation = gate.store.identity().local.claim.generation;
+        metrics.store.witness_generation.set(gauge(generation));
+        let stats = gate.recorder.stats();
+        metrics.store.queue_length.set(gauge(stats.places_taken as u64));
+        let mut last = self.recorder.lock();
+        replay(&metrics.store.batch_records, &last.batch_entries, &stats.batch_entries, 1.0);
+        replay(&metrics.store.commit_seconds, &last.commit_us, &stats.commit_us, 1e-6);
+        replay(&metrics.store.durable_wait_seconds, &last.wait_us, &stats.wait_us, 1e-6);
+        *last = stats;
+    }
+
+    fn connections(&self, metrics: &Metrics) {
+        let open = self.server.sum(|worker| &worker.open);
+        let idle = self.server.sum(|worker| &worker.idle);
+        metrics.connections_idle.set(gauge(idle));
+        metrics.connections_active.set(gauge(open.saturating_sub(idle)));
+        raise(&metrics.connections_refused, self.server.sum(|worker| &worker.refused));
+    }
+}
+
+/// Adds to `histogram` what the recorder counted since the last scrape, each value as the upper end
+/// of its bucket (the recorder counts by powers of two).
+fn replay(
+    histogram: &prometheus::Histogram,
+    last: &slashing_db::Histogram,
+    now: &slashing_db::Histogram,
+    unit: f64,
+) {
+    for (power, (now, last)) in now.buckets.iter().zip(&last.buckets).enumerate() {
+        let power = i32::try_from(power).unwrap_or(i32::MAX);
+        for _ in 0..now.saturating_sub(*last).min(REPLAYED_MAX) {
+            histogram.observe(2f64.powi(power) * unit);
+        }
+    }
+}
+
+fn raise<P: Atomic<T = u64>>(counter: &GenericCounter<P>, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+fn gauge(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
+
+/// A scrape that was long in coming must not hold the metrics' thread for long.
+const REPLAYED_MAX: u64 = 1_000_000;

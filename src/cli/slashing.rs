@@ -170,8 +170,14 @@ fn status(config: &Config) -> anyhow::Result<Exit> {
     println!("of                  {}", local.binding);
     println!("keys                {} ({enabled} enabled)", read.keys().len());
     println!("generation          {}", local.claim.generation);
-    println!("reserved through    epoch {}, slot {}", local.reserved_through.epoch, local.reserved_through.slot);
-    println!("closed in order     {}", if local.sealed { "yes" } else { "no: a gate runs, or was killed" });
+    println!(
+        "reserved through    epoch {}, slot {}",
+        local.reserved_through.epoch, local.reserved_through.slot
+    );
+    println!(
+        "closed in order     {}",
+        if local.sealed { "yes" } else { "no: a gate runs, or was killed" }
+    );
     println!("last durable time   {}", iso8601(read.identity.last_unix_s));
     if read.has_unfinished_import {
         println!("unfinished import   yes: run the same import again");

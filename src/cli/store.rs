@@ -94,12 +94,7 @@ pub(crate) fn genesis_validators_root(network: &Network) -> anyhow::Result<Genes
 /// The time, in the store's words.
 pub(crate) fn now(slots: SlotClock, clock: &Clock) -> Now {
     let now = clock.now();
-    Now {
-        boot: now.boot,
-        unix_s: now.unix_s(),
-        epoch: slots.epoch(now).0,
-        slot: slots.slot(now).0,
-    }
+    Now { boot: now.boot, unix_s: now.unix_s(), epoch: slots.epoch(now).0, slot: slots.slot(now).0 }
 }
 
 fn monotonic() -> Duration {

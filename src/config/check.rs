@@ -21,15 +21,7 @@ use super::{
 use crate::limits::{Limits, LimitsError};
 
 /// The forks that may be given another epoch. Phase0 is where a chain begins.
-const FORKS: [&str; 7] = [
-    "altair",
-    "bellatrix",
-    "capella",
-    "deneb",
-    "electra",
-    "fulu",
-    "gloas",
-];
+const FORKS: [&str; 7] = ["altair", "bellatrix", "capella", "deneb", "electra", "fulu", "gloas"];
 
 /// Collects what is wrong, so that one run reports all of it.
 pub(super) struct Checker<'a> {
@@ -46,22 +38,13 @@ impl<'a> Checker<'a> {
         overridden: BTreeMap<String, Place>,
         problems: Vec<Problem>,
     ) -> Self {
-        Self {
-            file,
-            document,
-            overridden,
-            problems,
-        }
+        Self { file, document, overridden, problems }
     }
 
     pub(super) fn wrong(&mut self, path: &str, kind: ProblemKind) {
         let in_file = || Place::File(self.file.to_owned(), self.document.position_of(path));
         let place = self.overridden.get(path).cloned().unwrap_or_else(in_file);
-        self.problems.push(Problem {
-            place,
-            path: path.to_owned(),
-            kind,
-        });
+        self.problems.push(Problem { place, path: path.to_owned(), kind });
     }
 
     pub(super) fn valid<T>(&mut self, path: &str, result: Result<T, ProblemKind>) -> Option<T> {
@@ -113,9 +96,7 @@ impl<'a> Checker<'a> {
     }
 
     fn address(&mut self, path: &str, value: &str) -> Option<SocketAddr> {
-        let wrong = |_| ProblemKind::NotAnAddress {
-            value: value.to_owned(),
-        };
+        let wrong = |_| ProblemKind::NotAnAddress { value: value.to_owned() };
         self.valid(path, value.parse().map_err(wrong))
     }
 }
@@ -181,10 +162,8 @@ pub(super) fn config(
 
 fn check_limits(checker: &mut Checker<'_>, limits: Limits) -> Limits {
     for error in limits.check() {
-        checker.wrong(
-            &format!("limits.{}", LimitsError::field(&error)),
-            ProblemKind::Limits(error),
-        );
+        checker
+            .wrong(&format!("limits.{}", LimitsError::field(&error)), ProblemKind::Limits(error));
     }
     limits
 }
@@ -193,10 +172,7 @@ fn network(checker: &mut Checker<'_>, raw: RawNetwork) -> Option<NetworkConfig> 
     for fork in raw.fork_epochs.keys() {
         if !FORKS.contains(&fork.as_str()) {
             let known = "altair, bellatrix, capella, deneb, electra, fulu, gloas";
-            let wrong = ProblemKind::NotOneOf {
-                value: fork.clone(),
-                known,
-            };
+            let wrong = ProblemKind::NotOneOf { value: fork.clone(), known };
             checker.wrong(&format!("network.fork_epochs.{fork}"), wrong);
         }
     }
@@ -212,10 +188,7 @@ fn network(checker: &mut Checker<'_>, raw: RawNetwork) -> Option<NetworkConfig> 
         (Some(name), None) => {
             for (field, set) in [
                 ("network.genesis_time", raw.genesis_time.is_some()),
-                (
-                    "network.genesis_validators_root",
-                    raw.genesis_validators_root.is_some(),
-                ),
+                ("network.genesis_validators_root", raw.genesis_validators_root.is_some()),
             ] {
                 if set {
                     checker.wrong(field, ProblemKind::OfCustomNetwork);
@@ -241,10 +214,7 @@ fn network(checker: &mut Checker<'_>, raw: RawNetwork) -> Option<NetworkConfig> 
             })
         }
     };
-    Some(NetworkConfig {
-        source: source?,
-        fork_epochs: raw.fork_epochs,
-    })
+    Some(NetworkConfig { source: source?, fork_epochs: raw.fork_epochs })
 }
 
 fn listen(checker: &mut Checker<'_>, raw: RawListen) -> Option<ListenConfig> {
@@ -267,12 +237,7 @@ fn listen(checker: &mut Checker<'_>, raw: RawListen) -> Option<ListenConfig> {
     }
     let workers = checker.range("listen.workers", raw.workers.unwrap_or(0), 0..=1024);
     let workers = NonZeroUsize::new(usize::try_from(workers?).ok()?);
-    Some(ListenConfig {
-        address: address?,
-        path_prefix,
-        host_allowlist,
-        workers,
-    })
+    Some(ListenConfig { address: address?, path_prefix, host_allowlist, workers })
 }
 
 fn metrics(checker: &mut Checker<'_>, address: Option<&str>) -> Option<MetricsConfig> {
@@ -293,10 +258,7 @@ fn upstream(
     let timeout_ms = raw.timeout_ms.unwrap_or(2_500);
     let budget_ms = limits.request_budget_ms;
     if timeout_ms > budget_ms {
-        let wrong = ProblemKind::TimeoutAboveBudget {
-            timeout_ms,
-            budget_ms,
-        };
+        let wrong = ProblemKind::TimeoutAboveBudget { timeout_ms, budget_ms };
         checker.wrong("upstream.timeout_ms", wrong);
     }
     let timeout_ms = checker.range("upstream.timeout_ms", timeout_ms, 1..=60_000);
@@ -313,9 +275,7 @@ fn upstream(
 }
 
 fn upstream_url(text: &str) -> Result<Uri, ProblemKind> {
-    let wrong = || ProblemKind::NotAnHttpUrl {
-        value: text.to_owned(),
-    };
+    let wrong = || ProblemKind::NotAnHttpUrl { value: text.to_owned() };
     let uri: Uri = text.parse().map_err(|_| wrong())?;
     match uri.scheme_str() {
         Some("http") => {}
@@ -364,10 +324,7 @@ fn log(checker: &mut Checker<'_>, raw: RawLog) -> Option<LogConfig> {
         Some("plain") => Some(LogFormat::Plain),
         Some("json") => Some(LogFormat::Json),
         Some(value) => {
-            let wrong = ProblemKind::NotOneOf {
-                value: value.to_owned(),
-                known: "plain, json",
-            };
+            let wrong = ProblemKind::NotOneOf { value: value.to_owned(), known: "plain, json" };
             checker.wrong("log.format", wrong);
             None
         }
@@ -378,8 +335,5 @@ fn log(checker: &mut Checker<'_>, raw: RawLog) -> Option<LogConfig> {
         checker.wrong("log.level", ProblemKind::NotALogFilter { value: level });
         return None;
     }
-    Some(LogConfig {
-        format: format?,
-        level,
-    })
+    Some(LogConfig { format: format?, level })
 }

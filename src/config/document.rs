@@ -24,10 +24,7 @@ impl<'a> Document<'a> {
     /// # Errors
     /// When the text is not TOML.
     pub(super) fn parse(text: &'a str) -> Result<Self, toml::de::Error> {
-        Ok(Self {
-            text,
-            root: DeTable::parse(text)?,
-        })
+        Ok(Self { text, root: DeTable::parse(text)? })
     }
 
     /// Where the value of a dotted path (`groups[1].name`) stands, if the file has it.

@@ -50,11 +50,7 @@ impl Config {
             let value = self.value_of(&path)?;
             let value = redact::urls(&value.to_string()).into_owned();
             let origin = self.origins.get(&path).copied().unwrap_or(Origin::Default);
-            Some(Setting {
-                path,
-                value,
-                origin,
-            })
+            Some(Setting { path, value, origin })
         };
         fields::all().filter_map(|(path, _)| shown(path)).collect()
     }
@@ -64,12 +60,7 @@ impl Config {
         let mut text = String::new();
         let mut open = "";
         let settings = self.settings();
-        for Setting {
-            path,
-            value,
-            origin,
-        } in &settings
-        {
+        for Setting { path, value, origin } in &settings {
             let (section, field) = path.split_once('.').expect("every key is section.field");
             if section != open {
                 text.push_str(if open.is_empty() { "" } else { "\n" });
@@ -89,9 +80,7 @@ impl Config {
 
     fn fork_epochs(&self) -> String {
         let epochs = &self.network.fork_epochs;
-        let forks = epochs
-            .iter()
-            .map(|(fork, epoch)| format!("{fork} = {epoch}"));
+        let forks = epochs.iter().map(|(fork, epoch)| format!("{fork} = {epoch}"));
         let forks = forks.collect::<Vec<_>>().join(", ");
         format!("fork_epochs = {{ {forks} }} # {}", Origin::File)
     }
@@ -110,15 +99,13 @@ impl Config {
             "network.config" | "network.genesis_time" | "network.genesis_validators_root" => {
                 match &self.network.source {
                     NetworkSource::Builtin(_) => None,
-                    NetworkSource::File {
-                        path: file,
-                        genesis_time,
-                        genesis_validators_root,
-                    } => match path {
-                        "network.config" => text(&file.display()),
-                        "network.genesis_time" => integer(*genesis_time),
-                        _ => text(&hex::format(genesis_validators_root)),
-                    },
+                    NetworkSource::File { path: file, genesis_time, genesis_validators_root } => {
+                        match path {
+                            "network.config" => text(&file.display()),
+                            "network.genesis_time" => integer(*genesis_time),
+                            _ => text(&hex::format(genesis_validators_root)),
+                        }
+                    }
                 }
             }
             "listen.address" => text(&self.listen.address),
@@ -169,10 +156,7 @@ fn group_as_toml(group: &KeyGroup) -> String {
     let keys = match keys {
         KeySelection::All => "all = true".to_owned(),
         KeySelection::Listed { keys, file: None } => format!("# keys: {}", keys.len()),
-        KeySelection::Listed {
-            keys,
-            file: Some(file),
-        } => {
+        KeySelection::Listed { keys, file: Some(file) } => {
             let file = Value::String(file.display().to_string());
             format!("keys_file = {file} # {} keys", keys.len())
         }

@@ -43,11 +43,7 @@ pub(super) fn all() -> impl Iterator<Item = (String, Kind)> {
     FIELDS
         .into_iter()
         .map(|(path, kind)| (path.to_owned(), kind))
-        .chain(
-            limits
-                .into_iter()
-                .map(|(field, _)| (format!("limits.{field}"), Kind::Integer)),
-        )
+        .chain(limits.into_iter().map(|(field, _)| (format!("limits.{field}"), Kind::Integer)))
 }
 
 /// The environment variable of a key.
@@ -66,9 +62,7 @@ pub(super) fn is_service_link(name: &str, value: &str) -> bool {
         name.split("_PORT_").skip(1).any(|rest| {
             rest.split_once('_').is_some_and(|(number, protocol)| {
                 number.parse::<u16>().is_ok()
-                    && ["TCP", "UDP", "SCTP"]
-                        .iter()
-                        .any(|known| protocol.starts_with(known))
+                    && ["TCP", "UDP", "SCTP"].iter().any(|known| protocol.starts_with(known))
             })
         })
     };

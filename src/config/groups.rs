@@ -112,10 +112,7 @@ pub(super) fn check(checker: &mut Checker<'_>, raw: Vec<RawGroup>) -> KeyGroups 
         };
         if groups.iter().any(|other| other.name == group.name) {
             let name = group.name.clone();
-            checker.wrong(
-                &format!("{path}.name"),
-                ProblemKind::GroupNameTwice { name },
-            );
+            checker.wrong(&format!("{path}.name"), ProblemKind::GroupNameTwice { name });
             continue;
         }
         if group.keys == KeySelection::All && groups.of_all.is_some() {
@@ -139,18 +136,12 @@ fn check_group(checker: &mut Checker<'_>, path: &str, raw: RawGroup) -> Option<K
             let keys = texts.iter().enumerate().filter_map(|(index, text)| {
                 checker.valid(&format!("{path}.keys[{index}]"), hex::parse(text))
             });
-            Some(KeySelection::Listed {
-                keys: keys.collect(),
-                file: None,
-            })
+            Some(KeySelection::Listed { keys: keys.collect(), file: None })
         }
         (None, Some(file), false) => {
             let file = checker.resolve(&at("keys_file"), &file);
             let keys = read_keys(checker, &at("keys_file"), &file);
-            Some(KeySelection::Listed {
-                keys,
-                file: Some(file),
-            })
+            Some(KeySelection::Listed { keys, file: Some(file) })
         }
         _ => {
             checker.wrong(path, ProblemKind::GroupKeys);
@@ -178,10 +169,8 @@ fn check_group(checker: &mut Checker<'_>, path: &str, raw: RawGroup) -> Option<K
 
 /// One key a line; empty lines and what follows a `#` are skipped.
 fn read_keys(checker: &mut Checker<'_>, path: &str, file: &Path) -> Vec<[u8; 48]> {
-    let text = fs::read_to_string(file).map_err(|source| ProblemKind::KeysFile {
-        path: file.to_owned(),
-        source,
-    });
+    let text = fs::read_to_string(file)
+        .map_err(|source| ProblemKind::KeysFile { path: file.to_owned(), source });
     let Some(text) = checker.valid(path, text) else {
         return Vec::new();
     };

@@ -5,10 +5,7 @@ use super::problem::ProblemKind;
 /// # Errors
 /// [`ProblemKind::NotHex`] when the text is anything else.
 pub(super) fn parse<const N: usize>(text: &str) -> Result<[u8; N], ProblemKind> {
-    let wrong = || ProblemKind::NotHex {
-        value: text.to_owned(),
-        digits: 2 * N,
-    };
+    let wrong = || ProblemKind::NotHex { value: text.to_owned(), digits: 2 * N };
     let digits = text.strip_prefix("0x").ok_or_else(wrong)?;
     if digits.len() != 2 * N {
         return Err(wrong());

@@ -33,10 +33,8 @@ impl Config {
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
         let path = args.config.as_path();
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         Self::from_text(path, &text, args, environment)
     }
 
@@ -63,13 +61,7 @@ impl Config {
             .filter(|(key, _)| document.position_of(key).is_some())
             .map(|(key, _)| (key, Origin::File))
             .collect();
-        for Override {
-            key,
-            value,
-            place,
-            origin,
-        } in overrides
-        {
+        for Override { key, value, place, origin } in overrides {
             replace(&mut table, &mut origins, &key, value, origin);
             places.insert(key, place);
         }
@@ -97,9 +89,8 @@ fn from_environment(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Override> {
-    let keys: BTreeMap<String, (String, Kind)> = fields::all()
-        .map(|(key, kind)| (fields::variable(&key), (key, kind)))
-        .collect();
+    let keys: BTreeMap<String, (String, Kind)> =
+        fields::all().map(|(key, kind)| (fields::variable(&key), (key, kind))).collect();
     let mut overrides = Vec::new();
     for (name, value) in environment {
         let name = name.to_string_lossy().into_owned();
@@ -114,9 +105,9 @@ fn from_environment(
                 Err((String::new(), ProblemKind::UnknownVariable { nearest }))
             }
             (Some((key, _)), None) => Err((key.clone(), ProblemKind::NotUnicode)),
-            (Some((key, kind)), Some(text)) => parse(*kind, text)
-                .map(|value| (key, value))
-                .map_err(|wrong| (key.clone(), wrong)),
+            (Some((key, kind)), Some(text)) => {
+                parse(*kind, text).map(|value| (key, value)).map_err(|wrong| (key.clone(), wrong))
+            }
         };
         match parsed {
             Ok((key, value)) => overrides.push(Override {
@@ -132,14 +123,12 @@ fn from_environment(
 }
 
 fn from_arguments(args: &RunArgs) -> impl Iterator<Item = Override> {
-    args.overrides()
-        .into_iter()
-        .map(|(key, flag, text)| Override {
-            key: key.to_owned(),
-            value: Value::String(text.to_owned()),
-            place: Place::CommandLine(flag),
-            origin: Origin::CommandLine,
-        })
+    args.overrides().into_iter().map(|(key, flag, text)| Override {
+        key: key.to_owned(),
+        value: Value::String(text.to_owned()),
+        place: Place::CommandLine(flag),
+        origin: Origin::CommandLine,
+    })
 }
 
 /// The value of an environment variable.
@@ -151,9 +140,7 @@ fn parse(kind: Kind, text: &str) -> Result<Value, ProblemKind> {
             // `i64::from_str` would take a leading +.
             let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
             let number = digits.then(|| text.parse().ok()).flatten();
-            number
-                .map(Value::Integer)
-                .ok_or_else(|| ProblemKind::NotAnInteger { value: value() })
+            number.map(Value::Integer).ok_or_else(|| ProblemKind::NotAnInteger { value: value() })
         }
         Kind::Boolean => match text {
             "true" => Ok(Value::Boolean(true)),
@@ -161,9 +148,7 @@ fn parse(kind: Kind, text: &str) -> Result<Value, ProblemKind> {
             _ => Err(ProblemKind::NotABoolean { value: value() }),
         },
         Kind::List => Ok(Value::Array(
-            text.split(',')
-                .map(|item| Value::String(item.trim().to_owned()))
-                .collect(),
+            text.split(',').map(|item| Value::String(item.trim().to_owned())).collect(),
         )),
     }
 }
@@ -178,19 +163,10 @@ fn replace(
     origin: Origin,
 ) {
     let (section, field) = key.split_once('.').expect("every key is section.field");
-    let section = table
-        .entry(section)
-        .or_insert_with(|| Value::Table(Table::new()));
-    let section = section
-        .as_table_mut()
-        .expect("RawConfig has been read from this table");
+    let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+    let section = section.as_table_mut().expect("RawConfig has been read from this table");
     let others: &[&str] = match key {
-        "network.name" => &[
-            "config",
-            "genesis_time",
-            "genesis_validators_root",
-            "fork_epochs",
-        ],
+        "network.name" => &["config", "genesis_time", "genesis_validators_root", "fork_epochs"],
         "network.config" => &["name", "fork_epochs"],
         _ => &[],
     };
@@ -214,19 +190,13 @@ fn problem_of_toml(
     error: &toml::de::Error,
 ) -> Problem {
     let span = error.span();
-    let position = span
-        .as_ref()
-        .map(|span| document::position(text, span.start));
-    let key = document
-        .zip(span)
-        .map(|(document, span)| document.path_at(&span));
+    let position = span.as_ref().map(|span| document::position(text, span.start));
+    let key = document.zip(span).map(|(document, span)| document.path_at(&span));
     Problem {
         place: Place::File(path.to_owned(), position),
         path: key.unwrap_or_default(),
         // Without the line itself, which may hold what is not for logs.
-        kind: ProblemKind::Toml {
-            message: redact::urls(error.message()).into_owned(),
-        },
+        kind: ProblemKind::Toml { message: redact::urls(error.message()).into_owned() },
     }
 }
 
@@ -234,11 +204,7 @@ fn problem_of_toml(
 /// ends, if that is most of it.
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a String> {
     let shared = |known: &str| {
-        let begin = name
-            .bytes()
-            .zip(known.bytes())
-            .take_while(|(a, b)| a == b)
-            .count();
+        let begin = name.bytes().zip(known.bytes()).take_while(|(a, b)| a == b).count();
         let rest = name.len().min(known.len()) - begin;
         let ends = name.bytes().rev().zip(known.bytes().rev());
         begin + ends.take(rest).take_while(|(a, b)| a == b).count()

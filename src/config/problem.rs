@@ -25,11 +25,7 @@ pub enum ConfigError {
 }
 
 fn lines(problems: &[Problem]) -> String {
-    problems
-        .iter()
-        .map(|problem| format!("  {problem}"))
-        .collect::<Vec<_>>()
-        .join("\n")
+    problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
 }
 
 /// Where a value came from, or should have.
@@ -79,9 +75,7 @@ impl fmt::Display for Problem {
 }
 
 fn did_you_mean(nearest: Option<&str>) -> String {
-    nearest
-        .map(|nearest| format!("; did you mean {nearest}?"))
-        .unwrap_or_default()
+    nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default()
 }
 
 /// What is wrong with a value.
@@ -131,10 +125,7 @@ pub enum ProblemKind {
          the directory would take it along, and it would prove nothing",
         witness.display(), directory.display()
     )]
-    WitnessInsideDirectory {
-        witness: PathBuf,
-        directory: PathBuf,
-    },
+    WitnessInsideDirectory { witness: PathBuf, directory: PathBuf },
     #[error("must not be empty")]
     Empty,
     #[error("`{value}` may hold letters, digits, `-`, `_` and `.` only")]
@@ -150,11 +141,7 @@ pub enum ProblemKind {
     #[error("cannot read {}: {source}", path.display())]
     KeysFile { path: PathBuf, source: io::Error },
     #[error("{}:{line}: {problem}", path.display())]
-    KeysFileLine {
-        path: PathBuf,
-        line: usize,
-        problem: Box<Self>,
-    },
+    KeysFileLine { path: PathBuf, line: usize, problem: Box<Self> },
     #[error("`{value}` is not a log filter such as info or info,portcullis::upstream=debug")]
     NotALogFilter { value: String },
     #[error("{0}")]

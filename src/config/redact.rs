@@ -9,9 +9,7 @@ pub(super) fn urls(text: &str) -> Cow<'_, str> {
     let mut rest = text;
     while let Some(start) = rest.find("://") {
         let (before, authority) = rest.split_at(start + "://".len());
-        let end = authority
-            .find(['/', '?', '#', '"', '`', '\'', ' '])
-            .unwrap_or(authority.len());
+        let end = authority.find(['/', '?', '#', '"', '`', '\'', ' ']).unwrap_or(authority.len());
         shown.push_str(before);
         match authority[..end].rfind('@') {
             Some(at) => {

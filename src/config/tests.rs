@@ -19,16 +19,9 @@ pub(super) fn load_with(
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("portcullis.toml");
     fs::write(&path, text).unwrap();
-    let environment = environment
-        .iter()
-        .map(|(name, value)| (OsString::from(name), OsString::from(value)));
-    let loaded = Config::load(
-        &RunArgs {
-            config: path,
-            ..args
-        },
-        environment,
-    );
+    let environment =
+        environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let loaded = Config::load(&RunArgs { config: path, ..args }, environment);
     (directory, loaded)
 }
 
@@ -40,9 +33,7 @@ pub(super) fn load(text: &str) -> Result<Config, ConfigError> {
 pub(super) fn problems_of(loaded: (tempfile::TempDir, Result<Config, ConfigError>)) -> Vec<String> {
     let (directory, loaded) = loaded;
     let root = directory.path().canonicalize().unwrap();
-    let Err(ConfigError::Wrong(problems)) = loaded else {
-        panic!("not wrong: {loaded:?}")
-    };
+    let Err(ConfigError::Wrong(problems)) = loaded else { panic!("not wrong: {loaded:?}") };
     problems
         .iter()
         .map(|problem| {
@@ -68,20 +59,11 @@ fn the_full_file_shows_every_key_with_its_default() {
     let without_origin = |home: &tempfile::TempDir, config: &Config| -> Vec<_> {
         let home = home.path().canonicalize().unwrap().display().to_string();
         let settings = config.settings().into_iter();
-        settings
-            .map(|s| (s.path, s.value.replace(&home, "")))
-            .collect()
+        settings.map(|s| (s.path, s.value.replace(&home, ""))).collect()
     };
     let (full, minimal) = (full.unwrap(), minimal.unwrap());
-    assert_eq!(
-        without_origin(&full_home, &full),
-        without_origin(&minimal_home, &minimal)
-    );
-    assert!(
-        full.settings()
-            .iter()
-            .all(|setting| setting.origin == Origin::File)
-    );
+    assert_eq!(without_origin(&full_home, &full), without_origin(&minimal_home, &minimal));
+    assert!(full.settings().iter().all(|setting| setting.origin == Origin::File));
     assert_eq!(full.network, minimal.network);
     assert_eq!(full.limits, Limits::default());
 }
@@ -92,28 +74,19 @@ fn every_key_is_documented_in_the_full_file() {
     let written: BTreeSet<String> = document
         .iter()
         .flat_map(|(section, fields)| {
-            fields
-                .as_table()
-                .unwrap()
-                .keys()
-                .map(move |field| format!("{section}.{field}"))
+            fields.as_table().unwrap().keys().map(move |field| format!("{section}.{field}"))
         })
         .collect();
     // Those of another network cannot stand beside the name of a built-in one.
     let commented = ["config", "genesis_time", "genesis_validators_root"];
     let known: BTreeSet<String> = fields::all()
         .map(|(path, _)| path)
-        .filter(|path| {
-            match path
-                .strip_prefix("network.")
-                .filter(|f| commented.contains(f))
-            {
-                Some(field) => {
-                    assert!(FULL.contains(&format!("\n# {field} = ")), "{field}");
-                    false
-                }
-                None => true,
+        .filter(|path| match path.strip_prefix("network.").filter(|f| commented.contains(f)) {
+            Some(field) => {
+                assert!(FULL.contains(&format!("\n# {field} = ")), "{field}");
+                false
             }
+            None => true,
         })
         .chain(["network.fork_epochs".to_owned()])
         .collect();
@@ -124,28 +97,15 @@ fn every_key_is_documented_in_the_full_file() {
 #[test]
 fn the_documented_group_shows_the_defaults() {
     let start = FULL.find("# [[groups]]").unwrap();
-    let group = FULL[start..]
-        .split("\n\n")
-        .next()
-        .unwrap()
-        .replace("# ", "")
-        .replace(
-            "keys = [\"0x8000...\", \"0x8001...\"]",
-            &format!("keys = [\"0x{}\"]", "80".repeat(48)),
-        );
-    let group: String = group
-        .lines()
-        .map(|line| line.split("  ").next().unwrap().to_owned() + "\n")
-        .collect();
-    let written = load(&with(&group)).unwrap();
-    let bare = with(&format!(
-        "[[groups]]\nname = 'leaving'\nkeys = ['0x{}']",
-        "80".repeat(48)
-    ));
-    assert_eq!(
-        written.groups.iter().next(),
-        load(&bare).unwrap().groups.iter().next()
+    let group = FULL[start..].split("\n\n").next().unwrap().replace("# ", "").replace(
+        "keys = [\"0x8000...\", \"0x8001...\"]",
+        &format!("keys = [\"0x{}\"]", "80".repeat(48)),
     );
+    let group: String =
+        group.lines().map(|line| line.split("  ").next().unwrap().to_owned() + "\n").collect();
+    let written = load(&with(&group)).unwrap();
+    let bare = with(&format!("[[groups]]\nname = 'leaving'\nkeys = ['0x{}']", "80".repeat(48)));
+    assert_eq!(written.groups.iter().next(), load(&bare).unwrap().groups.iter().next());
     assert_eq!(group.lines().count(), 8, "{group}");
 }
 
@@ -155,11 +115,7 @@ fn unknown_and_mistyped_keys_are_refused_with_their_place() {
         ("[listen]\nadress = '127.0.0.1:1'", "14:1", "listen.adress"),
         ("[listen]\nworkers = 'two'", "14:11", "listen.workers"),
         ("[listen]\nworkers = -1", "14:11", "listen.workers"),
-        (
-            "[limits]\nbody_bytes_max = 1.5",
-            "14:18",
-            "limits.body_bytes_max",
-        ),
+        ("[limits]\nbody_bytes_max = 1.5", "14:18", "limits.body_bytes_max"),
         (
             "[[groups]]\nname='a'\nall=true\n[[groups]]\nallow_exit = true",
             "17:1",
@@ -173,10 +129,7 @@ fn unknown_and_mistyped_keys_are_refused_with_their_place() {
         assert!(found[0].starts_with(&expected), "{} for {lines}", found[0]);
     }
     let broken = problems(&with("[listen\n"));
-    assert!(
-        broken[0].starts_with("portcullis.toml:13:8: "),
-        "{broken:?}"
-    );
+    assert!(broken[0].starts_with("portcullis.toml:13:8: "), "{broken:?}");
 }
 
 #[test]
@@ -261,16 +214,10 @@ fn upstream_urls_are_plain_http_with_a_host() {
         ("http://signer/?x=1", "a path or query"),
         ("http://a:b@signer", "secrets are given as file paths only"),
     ] {
-        let args = RunArgs {
-            upstream: Some(url.to_owned()),
-            ..RunArgs::default()
-        };
+        let args = RunArgs { upstream: Some(url.to_owned()), ..RunArgs::default() };
         let found = problems_of(load_with(MINIMAL, &[], args));
         assert_eq!(found.len(), 1);
-        assert!(
-            found[0].starts_with("--upstream: upstream.url: "),
-            "{found:?}"
-        );
+        assert!(found[0].starts_with("--upstream: upstream.url: "), "{found:?}");
         assert!(found[0].contains(wrong), "{found:?}");
     }
 }
@@ -280,29 +227,20 @@ fn passwords_in_urls_are_not_shown() {
     for (text, shown) in [
         ("http://user:secret@host:1/x", "http://***@host:1/x"),
         ("http://us@er:se@host", "http://***@host"),
-        (
-            "`ftp://a:b@c` and http://d:e@f?",
-            "`ftp://***@c` and http://***@f?",
-        ),
+        ("`ftp://a:b@c` and http://d:e@f?", "`ftp://***@c` and http://***@f?"),
         ("http://host/path@home", "http://host/path@home"),
         ("no address", "no address"),
     ] {
         assert_eq!(redact::urls(text), shown);
     }
     for url in ["ftp://user:hunter2@signer", "http://user:hunter2@signer"] {
-        let args = RunArgs {
-            upstream: Some(url.to_owned()),
-            ..RunArgs::default()
-        };
+        let args = RunArgs { upstream: Some(url.to_owned()), ..RunArgs::default() };
         let (_home, loaded) = load_with(MINIMAL, &[], args);
         let message = loaded.unwrap_err().to_string();
         assert!(!message.contains("hunter2"), "{message}");
     }
     let mistyped = problems(&with("[listen]\nworkers = 'http://user:hunter2@signer'"));
-    assert!(
-        !mistyped[0].contains("hunter2") && mistyped[0].contains("workers"),
-        "{mistyped:?}"
-    );
+    assert!(!mistyped[0].contains("hunter2") && mistyped[0].contains("workers"), "{mistyped:?}");
 }
 
 #[test]
@@ -313,10 +251,7 @@ fn paths_start_at_the_file_s_directory() {
     assert_eq!(slashing.directory, home.join("slashing"));
     assert_eq!(slashing.witness, home.join("witness/portcullis.witness"));
 
-    let args = RunArgs {
-        data_dir: Some("elsewhere".to_owned()),
-        ..RunArgs::default()
-    };
+    let args = RunArgs { data_dir: Some("elsewhere".to_owned()), ..RunArgs::default() };
     let directory = load_with(MINIMAL, &[], args).1.unwrap().slashing.directory;
     let working = std::env::current_dir().unwrap().canonicalize().unwrap();
     assert_eq!(directory, working.join("elsewhere"));
@@ -340,18 +275,9 @@ fn the_witness_may_not_lie_inside_the_directory() {
             .replace("\"witness/portcullis.witness\"", &format!("{witness:?}"));
         let path = home.path().join("portcullis.toml");
         fs::write(&path, text).unwrap();
-        let loaded = Config::load(
-            &RunArgs {
-                config: path,
-                ..RunArgs::default()
-            },
-            [],
-        );
+        let loaded = Config::load(&RunArgs { config: path, ..RunArgs::default() }, []);
         let message = loaded.expect_err(witness).to_string();
-        assert!(
-            message.contains("slashing.witness: the witness "),
-            "{message}"
-        );
+        assert!(message.contains("slashing.witness: the witness "), "{message}");
     }
     let beside = MINIMAL.replace("witness/portcullis.witness", "slashing.witness");
     load(&beside).unwrap();
@@ -382,10 +308,7 @@ fn another_network_needs_its_genesis() {
         }
     );
     let short = problems(&whole.replace("0xabab", "0xab"));
-    assert!(
-        short[0].contains("is not 0x and 64 hexadecimal digits"),
-        "{short:?}"
-    );
+    assert!(short[0].contains("is not 0x and 64 hexadecimal digits"), "{short:?}");
 }
 
 /// A name from above must not be mixed with the genesis or the fork epochs of what it replaces.
@@ -396,50 +319,27 @@ fn a_network_is_replaced_whole() {
         "config = 'c.yaml'\ngenesis_time = 7\ngenesis_validators_root = '0x00'\n\
          fork_epochs = { fulu = 9 }",
     );
-    let args = RunArgs {
-        network: Some("mainnet".to_owned()),
-        ..RunArgs::default()
-    };
+    let args = RunArgs { network: Some("mainnet".to_owned()), ..RunArgs::default() };
     let network = load_with(&text, &[], args).1.unwrap().network;
     assert_eq!(network.source, NetworkSource::Builtin("mainnet".to_owned()));
     assert!(network.fork_epochs.is_empty());
 
-    let same = MINIMAL.replace(
-        "name = \"hoodi\"",
-        "name = 'hoodi'\nfork_epochs = { fulu = 9 }",
-    );
-    let args = RunArgs {
-        network: Some("hoodi".to_owned()),
-        ..RunArgs::default()
-    };
-    assert_eq!(
-        load_with(&same, &[], args).1.unwrap().network.fork_epochs["fulu"],
-        9
-    );
+    let same = MINIMAL.replace("name = \"hoodi\"", "name = 'hoodi'\nfork_epochs = { fulu = 9 }");
+    let args = RunArgs { network: Some("hoodi".to_owned()), ..RunArgs::default() };
+    assert_eq!(load_with(&same, &[], args).1.unwrap().network.fork_epochs["fulu"], 9);
 
-    let both = [
-        ("PORTCULLIS_NETWORK_NAME", "mainnet"),
-        ("PORTCULLIS_NETWORK_CONFIG", "c.yaml"),
-    ];
+    let both = [("PORTCULLIS_NETWORK_NAME", "mainnet"), ("PORTCULLIS_NETWORK_CONFIG", "c.yaml")];
     let found = problems_of(load_with(MINIMAL, &both, RunArgs::default()));
-    assert!(
-        found.iter().any(|line| line.contains("not both")),
-        "{found:?}"
-    );
+    assert!(found.iter().any(|line| line.contains("not both")), "{found:?}");
 }
 
 #[test]
 fn the_effective_configuration_is_a_configuration() {
-    let text = MINIMAL.replace(
-        "name = \"hoodi\"",
-        "name = 'hoodi'\nfork_epochs = { fulu = 9 }",
-    );
+    let text = MINIMAL.replace("name = \"hoodi\"", "name = 'hoodi'\nfork_epochs = { fulu = 9 }");
     let text =
         format!("{text}\n[listen]\nhost_allowlist = ['a', 'b']\n[[groups]]\nname='a'\nall=true\n");
     let environment = [("PORTCULLIS_LOG_LEVEL", "warn,portcullis=debug")];
-    let config = load_with(&text, &environment, RunArgs::default())
-        .1
-        .unwrap();
+    let config = load_with(&text, &environment, RunArgs::default()).1.unwrap();
     let effective = config.effective();
     for line in [
         "name = \"hoodi\" # from file",
@@ -447,18 +347,11 @@ fn the_effective_configuration_is_a_configuration() {
         "level = \"warn,portcullis=debug\" # from environment",
         "timeout_ms = 2500 # default",
     ] {
-        assert!(
-            effective.lines().any(|found| found == line),
-            "{line} in {effective}"
-        );
+        assert!(effective.lines().any(|found| found == line), "{line} in {effective}");
     }
     let again = load(&effective).unwrap();
     let values = |config: &Config| -> Vec<_> {
-        config
-            .settings()
-            .into_iter()
-            .map(|setting| (setting.path, setting.value))
-            .collect()
+        config.settings().into_iter().map(|setting| (setting.path, setting.value)).collect()
     };
     assert_eq!(values(&again), values(&config));
     assert_eq!(again.network, config.network);
@@ -467,13 +360,7 @@ fn the_effective_configuration_is_a_configuration() {
 
 #[test]
 fn a_missing_file_is_named() {
-    let args = RunArgs {
-        config: Path::new("/nonexistent/p.toml").into(),
-        ..RunArgs::default()
-    };
+    let args = RunArgs { config: Path::new("/nonexistent/p.toml").into(), ..RunArgs::default() };
     let error = Config::load(&args, []).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "cannot read the configuration file /nonexistent/p.toml"
-    );
+    assert_eq!(error.to_string(), "cannot read the configuration file /nonexistent/p.toml");
 }

@@ -81,12 +81,7 @@ impl FromStr for FaultSpec {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut parts = text.split(':');
         let kind = parse_kind(parts.next().unwrap_or_default())?;
-        let mut spec = Self {
-            kind,
-            probability: 1.0,
-            count_max: None,
-            after: 0,
-        };
+        let mut spec = Self { kind, probability: 1.0, count_max: None, after: 0 };
         for part in parts {
             match part.split_once('=') {
                 Some(("p", value)) => spec.probability = parse_probability(value)?,
@@ -161,15 +156,8 @@ struct Armed {
 impl FaultPlan {
     /// Puts faults in force; counting starts anew.
     pub fn new(specs: impl IntoIterator<Item = FaultSpec>, seed: u64) -> Self {
-        let faults = specs
-            .into_iter()
-            .map(|spec| Armed { spec, struck: 0 })
-            .collect();
-        Self {
-            seed,
-            requests: 0,
-            faults,
-        }
+        let faults = specs.into_iter().map(|spec| Armed { spec, struck: 0 }).collect();
+        Self { seed, requests: 0, faults }
     }
 
     /// Decides what happens to the next request.
@@ -233,9 +221,7 @@ fn mix(value: u64) -> u64 {
 
 fn parse_kind(text: &str) -> Result<FaultKind, FaultSpecError> {
     if let Some(("slow", ms)) = text.split_once('=') {
-        return Ok(FaultKind::Slow(Duration::from_millis(parse_number(
-            "slow", ms,
-        )?)));
+        return Ok(FaultKind::Slow(Duration::from_millis(parse_number("slow", ms)?)));
     }
     match text {
         "refuse" => Ok(FaultKind::Refuse),
@@ -258,9 +244,5 @@ fn parse_probability(text: &str) -> Result<f64, FaultSpecError> {
 fn parse_number(name: &'static str, text: &str) -> Result<u64, FaultSpecError> {
     // `u64::from_str` alone would take a sign.
     let digits = if text.starts_with('+') { "" } else { text };
-    digits.parse().map_err(|source| FaultSpecError::Number {
-        name,
-        value: text.to_owned(),
-        source,
-    })
+    digits.parse().map_err(|source| FaultSpecError::Number { name, value: text.to_owned(), source })
 }

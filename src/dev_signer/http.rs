@@ -105,11 +105,9 @@ async fn reply_to_sign(
             let body = format!("{{\"signature\":\"{}\"}}", Hex(signature));
             Ok(reply(StatusCode::OK, Some(JSON), body))
         }
-        Outcome::Signature(signature) => Ok(reply(
-            StatusCode::OK,
-            Some(TEXT),
-            Hex(signature).to_string(),
-        )),
+        Outcome::Signature(signature) => {
+            Ok(reply(StatusCode::OK, Some(TEXT), Hex(signature).to_string()))
+        }
         Outcome::BadRequest => Ok(reason_phrase(StatusCode::BAD_REQUEST)),
         Outcome::UnknownKey => Ok(reason_phrase(StatusCode::NOT_FOUND)),
         Outcome::Refused => Ok(reason_phrase(StatusCode::PRECONDITION_FAILED)),
@@ -125,15 +123,10 @@ fn wants_json(headers: &HeaderMap) -> bool {
 }
 
 fn accepts(headers: &HeaderMap, media_types: &[&str]) -> bool {
-    let values = headers
-        .get_all(ACCEPT)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok());
+    let values = headers.get_all(ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|entry| {
         let media_type = entry.split(';').next().unwrap_or_default().trim();
-        media_types
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(media_type))
+        media_types.iter().any(|known| known.eq_ignore_ascii_case(media_type))
     })
 }
 
@@ -169,10 +162,7 @@ fn healthcheck(service: &Service) -> Reply {
         {"id": "default-check", "status": "UP"},
         {"id": "keys-check", "status": word, "checks": [loading]},
     ]);
-    reply_json(
-        status,
-        &json!({"status": word, "checks": checks, "outcome": word}),
-    )
+    reply_json(status, &json!({"status": word, "checks": checks, "outcome": word}))
 }
 
 fn reload_status(service: &Service) -> Reply {
@@ -187,16 +177,10 @@ fn reload(service: Arc<Service>) -> Reply {
     if super::reload::start(service) {
         let message = "Reload operation accepted and is running in the background. \
                        Use GET /reload to check status.";
-        reply_json(
-            StatusCode::ACCEPTED,
-            &json!({"status": "accepted", "message": message}),
-        )
+        reply_json(StatusCode::ACCEPTED, &json!({"status": "accepted", "message": message}))
     } else {
         let message = "A reload operation is already in progress. Please try again later.";
-        reply_json(
-            StatusCode::CONFLICT,
-            &json!({"status": "error", "message": message}),
-        )
+        reply_json(StatusCode::CONFLICT, &json!({"status": "error", "message": message}))
     }
 }
 
@@ -242,16 +226,11 @@ async fn set_faults(service: &Service, peer: SocketAddr, request: Request<Incomi
 fn parse_faults(body: &[u8]) -> Result<(Vec<FaultSpec>, Option<u64>), String> {
     let body: SetFaults = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     let specs: Result<_, _> = body.faults.iter().map(|fault| fault.parse()).collect();
-    Ok((
-        specs.map_err(|error: super::faults::FaultSpecError| error.to_string())?,
-        body.seed,
-    ))
+    Ok((specs.map_err(|error: super::faults::FaultSpecError| error.to_string())?, body.seed))
 }
 
 async fn read_body(request: Request<Incoming>) -> Result<Bytes, StatusCode> {
-    let body = Limited::new(request.into_body(), BODY_BYTES_MAX)
-        .collect()
-        .await;
+    let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
     body.map(|body| body.to_bytes()).map_err(|error| {
         match error.is::<http_body_util::LengthLimitError>() {
             true => StatusCode::PAYLOAD_TOO_LARGE,
@@ -279,9 +258,7 @@ fn reply(status: StatusCode, content_type: Option<&'static str>, body: impl Into
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
     if let Some(content_type) = content_type {
-        reply
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
     reply
 }

@@ -127,11 +127,7 @@ impl Key {
     fn new(secret_key: SecretKey, stub: bool) -> Self {
         let public_key = Hex(secret_key.public_key().to_bytes());
         let stub_signature = stub.then(|| secret_key.sign(&STUB_ROOT));
-        Self {
-            public_key,
-            stub_signature,
-            secret_key,
-        }
+        Self { public_key, stub_signature, secret_key }
     }
 
     /// Signs a signing root.
@@ -159,21 +155,13 @@ impl KeyRing {
                 .chunks(share)
                 .map(|jobs| {
                     scope.spawn(move || {
-                        jobs.iter()
-                            .map(|job| Ok(Key::new(job.open()?, stub)))
-                            .collect()
+                        jobs.iter().map(|job| Ok(Key::new(job.open()?, stub))).collect()
                     })
                 })
                 .collect();
-            threads
-                .into_iter()
-                .map(|t| t.join().expect("opening a key does not panic"))
-                .collect()
+            threads.into_iter().map(|t| t.join().expect("opening a key does not panic")).collect()
         });
-        let mut ring = Self {
-            keys: Vec::with_capacity(jobs.len()),
-            index: HashMap::new(),
-        };
+        let mut ring = Self { keys: Vec::with_capacity(jobs.len()), index: HashMap::new() };
         for share in shares {
             for key in share? {
                 ring.insert(key)?;
@@ -226,12 +214,8 @@ impl Job {
                     source: Box::new(source),
                 })
             }
-            Self::Raw { path, secret } => {
-                SecretKey::from_bytes(&secret.0).map_err(|source| KeyError::Secret {
-                    path: path.clone(),
-                    source,
-                })
-            }
+            Self::Raw { path, secret } => SecretKey::from_bytes(&secret.0)
+                .map_err(|source| KeyError::Secret { path: path.clone(), source }),
         }
     }
 }
@@ -242,10 +226,7 @@ fn jobs(source: &KeySource) -> Result<Vec<Job>, KeyError> {
         KeySource::Keystores { dir, password_file } => {
             let password = read_text(password_file)?;
             let paths = list(dir, &["json"])?;
-            let job = |path| Job::Keystore {
-                path,
-                password: password.clone(),
-            };
+            let job = |path| Job::Keystore { path, password: password.clone() };
             Ok(paths.into_iter().map(job).collect())
         }
         KeySource::KeyFiles { dir } => {
@@ -271,11 +252,8 @@ struct KeyFile {
 }
 
 fn read_key_file(dir: &Path, path: &Path, jobs: &mut Vec<Job>) -> Result<(), KeyError> {
-    let documents: Vec<KeyFile> =
-        serde_saphyr::from_multiple(&read_text(path)?).map_err(|source| KeyError::KeyFile {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })?;
+    let documents: Vec<KeyFile> = serde_saphyr::from_multiple(&read_text(path)?)
+        .map_err(|source| KeyError::KeyFile { path: path.to_owned(), source: Box::new(source) })?;
     for document in documents {
         jobs.push(key_file_job(dir, path, document)?);
     }
@@ -283,45 +261,24 @@ fn read_key_file(dir: &Path, path: &Path, jobs: &mut Vec<Job>) -> Result<(), Key
 }
 
 fn key_file_job(dir: &Path, path: &Path, document: KeyFile) -> Result<Job, KeyError> {
-    let unsupported = |field, value| KeyError::Unsupported {
-        path: path.to_owned(),
-        field,
-        value,
-    };
-    let missing = |field| KeyError::Missing {
-        path: path.to_owned(),
-        field,
-    };
-    if let Some(key_type) = document
-        .key_type
-        .filter(|kind| !kind.eq_ignore_ascii_case("BLS"))
-    {
+    let unsupported = |field, value| KeyError::Unsupported { path: path.to_owned(), field, value };
+    let missing = |field| KeyError::Missing { path: path.to_owned(), field };
+    if let Some(key_type) = document.key_type.filter(|kind| !kind.eq_ignore_ascii_case("BLS")) {
         return Err(unsupported("keyType", key_type));
     }
     match document.kind.as_str() {
         "file-raw" => {
             let secret = document.private_key.ok_or_else(|| missing("privateKey"))?;
-            let secret = Hex::parse(&secret).map_err(|source| KeyError::Hex {
-                path: path.to_owned(),
-                source,
-            })?;
-            Ok(Job::Raw {
-                path: path.to_owned(),
-                secret,
-            })
+            let secret = Hex::parse(&secret)
+                .map_err(|source| KeyError::Hex { path: path.to_owned(), source })?;
+            Ok(Job::Raw { path: path.to_owned(), secret })
         }
         "file-keystore" => {
-            let keystore = document
-                .keystore_file
-                .ok_or_else(|| missing("keystoreFile"))?;
-            let password_file = document
-                .keystore_password_file
-                .ok_or_else(|| missing("keystorePasswordFile"))?;
+            let keystore = document.keystore_file.ok_or_else(|| missing("keystoreFile"))?;
+            let password_file =
+                document.keystore_password_file.ok_or_else(|| missing("keystorePasswordFile"))?;
             let password = read_text(&dir.join(password_file))?;
-            Ok(Job::Keystore {
-                path: dir.join(keystore),
-                password,
-            })
+            Ok(Job::Keystore { path: dir.join(keystore), password })
         }
         _ => Err(unsupported("type", document.kind)),
     }
@@ -329,10 +286,7 @@ fn key_file_job(dir: &Path, path: &Path, document: KeyFile) -> Result<Job, KeyEr
 
 /// The files of a directory with one of these extensions, sorted by name; none at all is an error.
 fn list(dir: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, KeyError> {
-    let unreadable = |source| KeyError::Read {
-        path: dir.to_owned(),
-        source,
-    };
+    let unreadable = |source| KeyError::Read { path: dir.to_owned(), source };
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
@@ -349,15 +303,9 @@ fn list(dir: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, KeyError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, KeyError> {
-    fs::read(path).map_err(|source| KeyError::Read {
-        path: path.to_owned(),
-        source,
-    })
+    fs::read(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })
 }
 
 fn read_text(path: &Path) -> Result<String, KeyError> {
-    fs::read_to_string(path).map_err(|source| KeyError::Read {
-        path: path.to_owned(),
-        source,
-    })
+    fs::read_to_string(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })
 }

@@ -94,11 +94,7 @@ pub fn open(document: &[u8], password: &str) -> Result<SecretKey, KeystoreError>
     if keystore.version != 4 {
         return Err(KeystoreError::Version(keystore.version));
     }
-    let Crypto {
-        kdf,
-        checksum,
-        cipher,
-    } = keystore.crypto;
+    let Crypto { kdf, checksum, cipher } = keystore.crypto;
     expect_function("checksum", &checksum.function, "sha256")?;
     expect_function("cipher", &cipher.function, "aes-128-ctr")?;
 
@@ -106,10 +102,7 @@ pub fn open(document: &[u8], password: &str) -> Result<SecretKey, KeystoreError>
     let mut secret: Hex<32> = parse_field(&cipher.message, "cipher message")?;
     let iv: Hex<16> = parse_field(&cipher.params.iv, "initialization vector")?;
     let expected: Hex<32> = parse_field(&checksum.message, "checksum")?;
-    let actual = Sha256::new()
-        .chain_update(&derived[16..])
-        .chain_update(secret.0)
-        .finalize();
+    let actual = Sha256::new().chain_update(&derived[16..]).chain_update(secret.0).finalize();
     if actual[..] != expected.0 {
         return Err(KeystoreError::Password);
     }
@@ -142,17 +135,11 @@ fn derive_key(kdf: &Module<KdfParams>, password: &[u8]) -> Result<[u8; 32], Keys
         "pbkdf2" => {
             let prf = params.prf.as_deref().unwrap_or_default();
             expect_function("prf", prf, "hmac-sha256")?;
-            let rounds = params
-                .c
-                .filter(|&c| c > 0)
-                .ok_or(KeystoreError::Parameter("c"))?;
+            let rounds = params.c.filter(|&c| c > 0).ok_or(KeystoreError::Parameter("c"))?;
             pbkdf2::pbkdf2_hmac::<Sha256>(password, &salt, rounds, &mut derived);
         }
         other => {
-            return Err(KeystoreError::Function {
-                module: "kdf",
-                function: other.to_owned(),
-            });
+            return Err(KeystoreError::Function { module: "kdf", function: other.to_owned() });
         }
     }
     Ok(derived)
@@ -161,15 +148,10 @@ fn derive_key(kdf: &Module<KdfParams>, password: &[u8]) -> Result<[u8; 32], Keys
 /// Scrypt's cost, bounded to a memory of 1 GiB: EIP-2335's own vectors take 256 MiB.
 fn scrypt_params(params: &KdfParams) -> Result<scrypt::Params, KeystoreError> {
     const MEMORY_BYTES_MAX: u64 = 1 << 30;
-    let n = params
-        .n
-        .filter(|n| n.is_power_of_two())
-        .ok_or(KeystoreError::Parameter("n"))?;
+    let n = params.n.filter(|n| n.is_power_of_two()).ok_or(KeystoreError::Parameter("n"))?;
     let r = params.r.ok_or(KeystoreError::Parameter("r"))?;
     let p = params.p.ok_or(KeystoreError::Parameter("p"))?;
-    let memory = n
-        .checked_mul(u64::from(r))
-        .and_then(|blocks| blocks.checked_mul(128));
+    let memory = n.checked_mul(u64::from(r)).and_then(|blocks| blocks.checked_mul(128));
     if memory.is_none_or(|bytes| bytes > MEMORY_BYTES_MAX) {
         return Err(KeystoreError::Parameter("n and r"));
     }
@@ -184,11 +166,7 @@ fn check_public_key(claimed: &str, secret_key: &SecretKey) -> Result<(), Keystor
     }
     let claimed: Hex<48> = parse_field(claimed, "pubkey")?;
     let actual = Hex(secret_key.public_key().to_bytes());
-    if claimed == actual {
-        Ok(())
-    } else {
-        Err(KeystoreError::PublicKey { claimed, actual })
-    }
+    if claimed == actual { Ok(()) } else { Err(KeystoreError::PublicKey { claimed, actual }) }
 }
 
 fn expect_function(
@@ -199,10 +177,7 @@ fn expect_function(
     if function == expected {
         return Ok(());
     }
-    Err(KeystoreError::Function {
-        module,
-        function: function.to_owned(),
-    })
+    Err(KeystoreError::Function { module, function: function.to_owned() })
 }
 
 fn parse_field<const N: usize>(text: &str, name: &'static str) -> Result<Hex<N>, KeystoreError> {

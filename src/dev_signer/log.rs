@@ -89,10 +89,8 @@ pub enum LogError {
 
 /// Reads a whole log and checks that it is complete.
 pub fn read(path: &Path) -> Result<Vec<Entry>, LogError> {
-    let text = std::fs::read_to_string(path).map_err(|source| LogError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| LogError::Io { path: path.to_owned(), source })?;
     if !text.is_empty() && !text.ends_with('\n') {
         return Err(LogError::Torn(path.to_owned()));
     }
@@ -105,12 +103,7 @@ pub fn read(path: &Path) -> Result<Vec<Entry>, LogError> {
         })?;
         let (expected, found) = (entries.last().map_or(0, |last| last.seq + 1), entry.seq);
         if found != expected {
-            return Err(LogError::Sequence {
-                path: path.to_owned(),
-                line,
-                expected,
-                found,
-            });
+            return Err(LogError::Sequence { path: path.to_owned(), line, expected, found });
         }
         entries.push(entry);
     }
@@ -139,20 +132,10 @@ impl SigningLog {
             .append(true)
             .create(true)
             .open(path)
-            .map_err(|source| LogError::Io {
-                path: path.to_owned(),
-                source,
-            })?;
+            .map_err(|source| LogError::Io { path: path.to_owned(), source })?;
         let next_seq = read(path)?.last().map_or(0, |last| last.seq + 1);
-        let appender = Appender {
-            file,
-            next_seq,
-            line: Vec::new(),
-            torn: false,
-        };
-        Ok(Self {
-            appender: Mutex::new(appender),
-        })
+        let appender = Appender { file, next_seq, line: Vec::new(), torn: false };
+        Ok(Self { appender: Mutex::new(appender) })
     }
 
     /// Appends an entry in one `write` and gives it the next sequence number, whatever `seq` says.
@@ -160,10 +143,7 @@ impl SigningLog {
     pub fn append(&self, mut entry: Entry) -> io::Result<()> {
         let appender = &mut *self.appender.lock();
         if appender.torn {
-            return Err(io::Error::new(
-                io::ErrorKind::StorageFull,
-                "the last line has no end",
-            ));
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "the last line has no end"));
         }
         entry.seq = appender.next_seq;
         appender.line.clear();
@@ -172,10 +152,7 @@ impl SigningLog {
         let written = appender.file.write(&appender.line)?;
         if written != appender.line.len() {
             appender.torn = true;
-            return Err(io::Error::new(
-                io::ErrorKind::StorageFull,
-                "a line was written in part",
-            ));
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "a line was written in part"));
         }
         appender.next_seq += 1;
         Ok(())

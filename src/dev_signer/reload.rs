@@ -44,13 +44,9 @@ pub(super) fn start(service: Arc<Service>) -> bool {
     *status = ReloadStatus::Running;
     drop(status);
     let worker = Arc::clone(&service);
-    let spawned = thread::Builder::new()
-        .name("reload".to_owned())
-        .spawn(move || run(&worker));
+    let spawned = thread::Builder::new().name("reload".to_owned()).spawn(move || run(&worker));
     if let Err(error) = spawned {
-        *service.reload.lock() = ReloadStatus::Failed {
-            error: error.to_string(),
-        };
+        *service.reload.lock() = ReloadStatus::Failed { error: error.to_string() };
     }
     true
 }

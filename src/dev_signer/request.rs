@@ -73,15 +73,10 @@ impl SignRequest {
         if sign_type.needs_fork_info() && body.fork_info.is_none() {
             return Err(SignRequestError::NoForkInfo(sign_type));
         }
-        let subject = body
-            .subject()
-            .map_err(|field| SignRequestError::NoField { sign_type, field })?;
+        let subject =
+            body.subject().map_err(|field| SignRequestError::NoField { sign_type, field })?;
         let signing_root = body.signing_root.ok_or(SignRequestError::NoSigningRoot)?;
-        Ok(Self {
-            sign_type,
-            signing_root,
-            subject,
-        })
+        Ok(Self { sign_type, signing_root, subject })
     }
 }
 
@@ -192,15 +187,10 @@ impl Body {
             SignType::VoluntaryExit => {
                 at_epoch(self.voluntary_exit.as_ref(), "voluntary_exit.epoch")
             }
-            SignType::Deposit => self
-                .deposit
-                .as_ref()
-                .map(|_| Subject::default())
-                .ok_or("deposit"),
-            SignType::SyncCommitteeMessage => at_slot(
-                self.sync_committee_message.as_ref(),
-                "sync_committee_message.slot",
-            ),
+            SignType::Deposit => self.deposit.as_ref().map(|_| Subject::default()).ok_or("deposit"),
+            SignType::SyncCommitteeMessage => {
+                at_slot(self.sync_committee_message.as_ref(), "sync_committee_message.slot")
+            }
             SignType::SyncCommitteeSelectionProof => at_slot(
                 self.sync_aggregator_selection_data.as_ref(),
                 "sync_aggregator_selection_data.slot",
@@ -212,9 +202,7 @@ impl Body {
             }
             SignType::ValidatorRegistration => {
                 let registration = self.validator_registration.as_ref();
-                registration
-                    .map(|_| Subject::default())
-                    .ok_or("validator_registration")
+                registration.map(|_| Subject::default()).ok_or("validator_registration")
             }
         }
     }
@@ -231,10 +219,9 @@ impl Body {
             | BlockVersion::Electra
             | BlockVersion::Fulu
             | BlockVersion::Gloas
-            | BlockVersion::Heze => at_slot(
-                block.block_header.as_ref(),
-                "beacon_block.block_header.slot",
-            ),
+            | BlockVersion::Heze => {
+                at_slot(block.block_header.as_ref(), "beacon_block.block_header.slot")
+            }
         }
     }
 
@@ -250,10 +237,7 @@ impl Body {
     }
 
     fn aggregate(&self) -> Result<Subject, &'static str> {
-        let outer = self
-            .aggregate_and_proof
-            .as_ref()
-            .ok_or("aggregate_and_proof")?;
+        let outer = self.aggregate_and_proof.as_ref().ok_or("aggregate_and_proof")?;
         let wrapped = outer.data.as_ref().and_then(|data| data.aggregate.as_ref());
         let aggregate = outer.aggregate.as_ref().or(wrapped).ok_or("aggregate")?;
         at_slot(aggregate.data.as_ref(), "aggregate.data.slot")
@@ -262,18 +246,12 @@ impl Body {
 
 fn at_slot(object: Option<&AtSlot>, field: &'static str) -> Result<Subject, &'static str> {
     let slot = object.and_then(|object| object.slot).ok_or(field)?;
-    Ok(Subject {
-        slot: Some(slot.0),
-        ..Subject::default()
-    })
+    Ok(Subject { slot: Some(slot.0), ..Subject::default() })
 }
 
 fn at_epoch(object: Option<&AtEpoch>, field: &'static str) -> Result<Subject, &'static str> {
     let epoch = object.and_then(|object| object.epoch).ok_or(field)?;
-    Ok(Subject {
-        epoch: Some(epoch.0),
-        ..Subject::default()
-    })
+    Ok(Subject { epoch: Some(epoch.0), ..Subject::default() })
 }
 
 /// A 64-bit number: a decimal string or a JSON number.

@@ -44,10 +44,7 @@ pub(super) async fn sign(service: &Service, identifier: &str, body: &[u8]) -> Ou
     };
     let keys = service.keys.load_full();
     let public_key = Hex::parse(&identifier.to_ascii_lowercase());
-    let Some(key) = public_key
-        .ok()
-        .and_then(|public_key| keys.find(&public_key))
-    else {
+    let Some(key) = public_key.ok().and_then(|public_key| keys.find(&public_key)) else {
         tracing::warn!(identifier, "no such key");
         return Outcome::UnknownKey;
     };
@@ -123,11 +120,7 @@ fn sign_and_log(
             let (signature, signed_by) = sign_with_another(keys, key, root);
             (signature, Some(signed_by), None)
         }
-        _ => (
-            key.stub_signature.unwrap_or_else(|| key.sign(&root.0)),
-            None,
-            None,
-        ),
+        _ => (key.stub_signature.unwrap_or_else(|| key.sign(&root.0)), None, None),
     };
     if let Some(log) = &service.log {
         let stub = key.stub_signature.map(|_| "stub");
@@ -156,8 +149,5 @@ fn sign_with_another(keys: &KeyRing, key: &Key, root: &Hex<32>) -> ([u8; 96], He
         return (other.sign(&root.0), other.public_key);
     }
     let stranger = SecretKey::interop(u64::MAX);
-    (
-        stranger.sign(&root.0),
-        Hex(stranger.public_key().to_bytes()),
-    )
+    (stranger.sign(&root.0), Hex(stranger.public_key().to_bytes()))
 }

@@ -64,11 +64,7 @@ impl Rig {
         change(&mut config);
         let signer = DevSigner::start(config).unwrap();
         let client = connect(signer.address()).await;
-        Self {
-            signer,
-            dir,
-            client,
-        }
+        Self { signer, dir, client }
     }
 
     fn log(&self) -> Vec<Entry> {
@@ -85,9 +81,7 @@ impl Rig {
     }
 
     async fn set_faults(&mut self, body: Value) -> Answer {
-        let request = Request::post("/dev/faults")
-            .body(Full::from(body.to_string()))
-            .unwrap();
+        let request = Request::post("/dev/faults").body(Full::from(body.to_string())).unwrap();
         send(&mut self.client, request).await.unwrap()
     }
 }
@@ -105,10 +99,7 @@ async fn send(
 ) -> hyper::Result<Answer> {
     client.ready().await?;
     let (parts, body) = client.send_request(request).await?.into_parts();
-    assert!(
-        !parts.headers.contains_key(TRANSFER_ENCODING),
-        "no chunking"
-    );
+    assert!(!parts.headers.contains_key(TRANSFER_ENCODING), "no chunking");
     assert!(parts.headers.contains_key(CONTENT_LENGTH));
     let body = body.collect().await?.to_bytes();
     Ok(Answer {
@@ -155,26 +146,12 @@ fn signature(answer: &Answer) -> [u8; 96] {
 async fn signs_in_json_and_logs_it() {
     let mut rig = Rig::start(&[]).await;
     let answer = rig.sign(2).await.unwrap();
-    assert_eq!(
-        answer.headers[CONTENT_TYPE],
-        "application/json; charset=utf-8"
-    );
+    assert_eq!(answer.headers[CONTENT_TYPE], "application/json; charset=utf-8");
     assert_eq!(verify(&public_key(2).0, &ROOT, &signature(&answer)), Ok(()));
-    let [entry] = &rig.log()[..] else {
-        panic!("one line for one signature")
-    };
-    assert_eq!(
-        (entry.pubkey, entry.signing_root),
-        (public_key(2), Hex(ROOT))
-    );
-    assert_eq!(
-        (entry.subject.source_epoch, entry.subject.target_epoch),
-        (Some(1), Some(2))
-    );
-    assert_eq!(
-        (entry.unix_ms, entry.fault.as_deref()),
-        (1_767_225_600_000, None)
-    );
+    let [entry] = &rig.log()[..] else { panic!("one line for one signature") };
+    assert_eq!((entry.pubkey, entry.signing_root), (public_key(2), Hex(ROOT)));
+    assert_eq!((entry.subject.source_epoch, entry.subject.target_epoch), (Some(1), Some(2)));
+    assert_eq!((entry.unix_ms, entry.fault.as_deref()), (1_767_225_600_000, None));
 }
 
 /// Vero publishes the body as it is, and Prysm cannot read a newline.
@@ -185,10 +162,7 @@ async fn signs_in_plain_text() {
     for (identifier, accept) in [
         (public_key(1).to_string(), None),
         (
-            public_key(1)
-                .to_string()
-                .trim_start_matches("0x")
-                .to_ascii_uppercase(),
+            public_key(1).to_string().trim_start_matches("0x").to_ascii_uppercase(),
             Some("text/plain"),
         ),
     ] {
@@ -219,44 +193,14 @@ async fn what_cannot_be_signed_is_answered_as_web3signer_does() {
     let good = attestation().to_string();
     let large = " ".repeat((10 << 20) + 1);
     let cases = [
-        (
-            "unknown key",
-            public_key(9).to_string(),
-            good.clone(),
-            404,
-            "Not Found",
-        ),
+        ("unknown key", public_key(9).to_string(), good.clone(), 404, "Not Found"),
         ("not a key", "0x1234".to_owned(), good, 404, "Not Found"),
         ("empty", known.clone(), String::new(), 400, "Bad Request"),
         ("broken", known.clone(), "{".to_owned(), 400, "Bad Request"),
-        (
-            "no root",
-            known.clone(),
-            without("signingRoot"),
-            400,
-            "Bad Request",
-        ),
-        (
-            "no type",
-            known.clone(),
-            without("type"),
-            400,
-            "Bad Request",
-        ),
-        (
-            "no fork",
-            known.clone(),
-            without("fork_info"),
-            500,
-            "Internal Server Error",
-        ),
-        (
-            "no object",
-            known.clone(),
-            without("attestation"),
-            500,
-            "Internal Server Error",
-        ),
+        ("no root", known.clone(), without("signingRoot"), 400, "Bad Request"),
+        ("no type", known.clone(), without("type"), 400, "Bad Request"),
+        ("no fork", known.clone(), without("fork_info"), 500, "Internal Server Error"),
+        ("no object", known.clone(), without("attestation"), 500, "Internal Server Error"),
         ("large", known.clone(), large, 413, "Payload Too Large"),
     ];
     for (name, identifier, body, status, phrase) in cases {
@@ -264,11 +208,7 @@ async fn what_cannot_be_signed_is_answered_as_web3signer_does() {
         // A body that is refused unread ends its connection: each case has its own.
         let mut client = connect(rig.signer.address()).await;
         let answer = send(&mut client, request).await.unwrap();
-        assert_eq!(
-            (answer.status, answer.body.as_str()),
-            (status, phrase),
-            "{name}"
-        );
+        assert_eq!((answer.status, answer.body.as_str()), (status, phrase), "{name}");
         assert!(!answer.headers.contains_key(CONTENT_TYPE), "{name}");
     }
     assert!(rig.log().is_empty());
@@ -280,14 +220,8 @@ async fn the_other_routes_answer() {
     let mut rig = Rig::start(&[]).await;
     let answer = rig.get("/api/v1/eth2/publicKeys").await;
     let expected: Vec<_> = (0..4).map(public_key).collect();
-    assert_eq!(
-        answer.headers[CONTENT_TYPE],
-        "application/json; charset=utf-8"
-    );
-    assert_eq!(
-        serde_json::from_str::<Vec<Hex<48>>>(&answer.body).unwrap(),
-        expected
-    );
+    assert_eq!(answer.headers[CONTENT_TYPE], "application/json; charset=utf-8");
+    assert_eq!(serde_json::from_str::<Vec<Hex<48>>>(&answer.body).unwrap(), expected);
     assert_eq!(rig.get("//api/v1/eth2/publicKeys").await.body, answer.body);
 
     let answer = rig.get("/upcheck").await;
@@ -295,10 +229,7 @@ async fn the_other_routes_answer() {
     assert_eq!(answer.headers[CONTENT_TYPE], "text/plain; charset=utf-8");
 
     let health: Value = serde_json::from_str(&rig.get("/healthcheck").await.body).unwrap();
-    assert_eq!(
-        (&health["status"], &health["outcome"]),
-        (&json!("UP"), &json!("UP"))
-    );
+    assert_eq!((&health["status"], &health["outcome"]), (&json!("UP"), &json!("UP")));
     assert_eq!(health["checks"][1]["checks"][0]["data"]["keys-loaded"], 4);
 
     for (method, path, accept, status) in [
@@ -310,13 +241,8 @@ async fn the_other_routes_answer() {
         (Method::GET, "/api/v1/eth2/highWatermark", "*/*", 404),
         (Method::GET, "/", "*/*", 404),
     ] {
-        let request = Request::builder()
-            .method(&method)
-            .uri(path)
-            .header(ACCEPT, accept);
-        let answer = send(&mut rig.client, request.body(Full::default()).unwrap())
-            .await
-            .unwrap();
+        let request = Request::builder().method(&method).uri(path).header(ACCEPT, accept);
+        let answer = send(&mut rig.client, request.body(Full::default()).unwrap()).await.unwrap();
         assert_eq!(answer.status, status, "{method} {path} {accept}");
     }
 }
@@ -390,23 +316,12 @@ async fn concurrent_requests_are_all_signed_and_logged() {
 fn other_machines_are_kept_out_unless_invited() {
     let dir = tempfile::tempdir().unwrap();
     for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "[::ffff:192.0.2.1]:0"] {
-        let config = Config {
-            listen: listen.parse().unwrap(),
-            ..config(dir.path())
-        };
+        let config = Config { listen: listen.parse().unwrap(), ..config(dir.path()) };
         let error = DevSigner::start(config).unwrap_err();
-        assert!(
-            matches!(error, StartError::NotLoopback(_)),
-            "{listen}: {error}"
-        );
+        assert!(matches!(error, StartError::NotLoopback(_)), "{listen}: {error}");
     }
     let listen = "0.0.0.0:0".parse().unwrap();
-    DevSigner::start(Config {
-        listen,
-        listen_anywhere: true,
-        ..config(dir.path())
-    })
-    .unwrap();
+    DevSigner::start(Config { listen, listen_anywhere: true, ..config(dir.path()) }).unwrap();
 }
 
 #[test]
@@ -414,16 +329,8 @@ fn dropping_it_frees_the_address() {
     let dir = tempfile::tempdir().unwrap();
     let signer = DevSigner::start(config(dir.path())).unwrap();
     let listen = signer.address();
-    let taken = DevSigner::start(Config {
-        listen,
-        ..config(dir.path())
-    })
-    .unwrap_err();
+    let taken = DevSigner::start(Config { listen, ..config(dir.path()) }).unwrap_err();
     assert!(matches!(taken, StartError::Listen { .. }), "{taken}");
     drop(signer);
-    DevSigner::start(Config {
-        listen,
-        ..config(dir.path())
-    })
-    .unwrap();
+    DevSigner::start(Config { listen, ..config(dir.path()) }).unwrap();
 }

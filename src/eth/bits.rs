@@ -84,10 +84,7 @@ impl Bitlist {
 
     /// Number of bits that are set.
     pub fn count_ones(&self) -> usize {
-        self.bytes
-            .iter()
-            .map(|byte| byte.count_ones() as usize)
-            .sum()
+        self.bytes.iter().map(|byte| byte.count_ones() as usize).sum()
     }
 
     /// The bits without the delimiter, the last byte padded with zeros.
@@ -98,15 +95,9 @@ impl Bitlist {
     /// The hash tree root as `Bitlist[limit]`.
     pub fn tree_hash_root(&self, limit: usize) -> Result<Root, BitsError> {
         if self.len > limit {
-            return Err(BitsError::TooMany {
-                len: self.len,
-                limit,
-            });
+            return Err(BitsError::TooMany { len: self.len, limit });
         }
-        Ok(mix_in_length(
-            &packed_root(&self.bytes, limit.div_ceil(8 * BYTES_PER_CHUNK)),
-            self.len,
-        ))
+        Ok(mix_in_length(&packed_root(&self.bytes, limit.div_ceil(8 * BYTES_PER_CHUNK)), self.len))
     }
 }
 
@@ -124,24 +115,13 @@ impl Bitvector {
     /// The hash tree root as `Bitvector[length]`.
     pub fn tree_hash_root(&self, length: usize) -> Result<Root, BitsError> {
         if self.bytes.len() != length.div_ceil(8) {
-            return Err(BitsError::Length {
-                found: self.bytes.len(),
-                expected: length,
-            });
+            return Err(BitsError::Length { found: self.bytes.len(), expected: length });
         }
         let spare = !length.is_multiple_of(8);
-        if spare
-            && self
-                .bytes
-                .last()
-                .is_some_and(|last| last >> (length % 8) != 0)
-        {
+        if spare && self.bytes.last().is_some_and(|last| last >> (length % 8) != 0) {
             return Err(BitsError::BeyondEnd { expected: length });
         }
-        Ok(packed_root(
-            &self.bytes,
-            length.div_ceil(8 * BYTES_PER_CHUNK),
-        ))
+        Ok(packed_root(&self.bytes, length.div_ceil(8 * BYTES_PER_CHUNK)))
     }
 }
 
@@ -188,9 +168,7 @@ impl<'de> serde::Deserialize<'de> for Bitlist {
 
 impl<'de> serde::Deserialize<'de> for Bitvector {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_str(HexListVisitor)
-            .map(Self::from_ssz)
+        deserializer.deserialize_str(HexListVisitor).map(Self::from_ssz)
     }
 }
 

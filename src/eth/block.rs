@@ -229,45 +229,25 @@ impl BeaconBlockBody {
             within(field, roots.len(), limit)?;
             Ok(list_root(roots.into_iter(), limit))
         };
-        let attester_slashings: Result<Vec<_>, _> = self
-            .attester_slashings
-            .iter()
-            .map(|it| it.tree_hash_root(preset))
-            .collect();
+        let attester_slashings: Result<Vec<_>, _> =
+            self.attester_slashings.iter().map(|it| it.tree_hash_root(preset)).collect();
         let attestations: Result<Vec<_>, _> = self
             .attestations
             .iter()
             .map(|it| it.phase0_root(preset).map_err(BlockError::AggregationBits))
             .collect();
-        let deposits: Result<Vec<_>, _> = self
-            .deposits
-            .iter()
-            .map(DepositWithProof::tree_hash_root)
-            .collect();
-        let proposer_slashings = self
-            .proposer_slashings
-            .iter()
-            .map(ProposerSlashing::tree_hash_root)
-            .collect();
-        let voluntary_exits = self
-            .voluntary_exits
-            .iter()
-            .map(SignedVoluntaryExit::tree_hash_root)
-            .collect();
+        let deposits: Result<Vec<_>, _> =
+            self.deposits.iter().map(DepositWithProof::tree_hash_root).collect();
+        let proposer_slashings =
+            self.proposer_slashings.iter().map(ProposerSlashing::tree_hash_root).collect();
+        let voluntary_exits =
+            self.voluntary_exits.iter().map(SignedVoluntaryExit::tree_hash_root).collect();
         let phase0 = [
             self.randao_reveal.tree_hash_root(),
             self.eth1_data.tree_hash_root(),
             self.graffiti,
-            list(
-                "proposer_slashings",
-                proposer_slashings,
-                MAX_PROPOSER_SLASHINGS,
-            )?,
-            list(
-                "attester_slashings",
-                attester_slashings?,
-                MAX_ATTESTER_SLASHINGS,
-            )?,
+            list("proposer_slashings", proposer_slashings, MAX_PROPOSER_SLASHINGS)?,
+            list("attester_slashings", attester_slashings?, MAX_ATTESTER_SLASHINGS)?,
             list("attestations", attestations?, MAX_ATTESTATIONS)?,
             list("deposits", deposits?, MAX_DEPOSITS)?,
             list("voluntary_exits", voluntary_exits, MAX_VOLUNTARY_EXITS)?,
@@ -293,50 +273,31 @@ impl Eth1Data {
 
 impl ProposerSlashing {
     fn tree_hash_root(&self) -> Root {
-        hash_pair(
-            &self.signed_header_1.tree_hash_root(),
-            &self.signed_header_2.tree_hash_root(),
-        )
+        hash_pair(&self.signed_header_1.tree_hash_root(), &self.signed_header_2.tree_hash_root())
     }
 }
 
 impl SignedBeaconBlockHeader {
     fn tree_hash_root(&self) -> Root {
-        hash_pair(
-            &self.message.tree_hash_root(),
-            &self.signature.tree_hash_root(),
-        )
+        hash_pair(&self.message.tree_hash_root(), &self.signature.tree_hash_root())
     }
 }
 
 impl AttesterSlashing {
     fn tree_hash_root(&self, preset: &Preset) -> Result<Root, BlockError> {
         let (one, other) = (&self.attestation_1, &self.attestation_2);
-        Ok(hash_pair(
-            &one.tree_hash_root(preset)?,
-            &other.tree_hash_root(preset)?,
-        ))
+        Ok(hash_pair(&one.tree_hash_root(preset)?, &other.tree_hash_root(preset)?))
     }
 }
 
 impl IndexedAttestation {
     fn tree_hash_root(&self, preset: &Preset) -> Result<Root, BlockError> {
-        let (len, limit) = (
-            self.attesting_indices.len(),
-            preset.max_validators_per_committee,
-        );
+        let (len, limit) = (self.attesting_indices.len(), preset.max_validators_per_committee);
         within("attester_slashings.attesting_indices", len, limit)?;
-        let packed: Vec<u8> = self
-            .attesting_indices
-            .iter()
-            .flat_map(|index| index.to_le_bytes())
-            .collect();
+        let packed: Vec<u8> =
+            self.attesting_indices.iter().flat_map(|index| index.to_le_bytes()).collect();
         let indices = mix_in_length(&packed_root(&packed, limit.div_ceil(4)), len);
-        Ok(container_root([
-            indices,
-            self.data.tree_hash_root(),
-            self.signature.tree_hash_root(),
-        ]))
+        Ok(container_root([indices, self.data.tree_hash_root(), self.signature.tree_hash_root()]))
     }
 }
 
@@ -364,10 +325,7 @@ impl DepositData {
 
 impl SignedVoluntaryExit {
     fn tree_hash_root(&self) -> Root {
-        hash_pair(
-            &self.message.tree_hash_root(),
-            &self.signature.tree_hash_root(),
-        )
+        hash_pair(&self.message.tree_hash_root(), &self.signature.tree_hash_root())
     }
 }
 
@@ -377,19 +335,12 @@ impl SyncAggregate {
             .sync_committee_bits
             .tree_hash_root(preset.sync_committee_size)
             .map_err(BlockError::SyncCommitteeBits)?;
-        Ok(hash_pair(
-            &bits,
-            &self.sync_committee_signature.tree_hash_root(),
-        ))
+        Ok(hash_pair(&bits, &self.sync_committee_signature.tree_hash_root()))
     }
 }
 
 fn within(field: &'static str, len: usize, limit: usize) -> Result<(), BlockError> {
-    if len > limit {
-        Err(BlockError::TooMany { field, len, limit })
-    } else {
-        Ok(())
-    }
+    if len > limit { Err(BlockError::TooMany { field, len, limit }) } else { Ok(()) }
 }
 
 /// Lists of `uint64` in JSON.
@@ -403,10 +354,7 @@ mod uint64_list {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(de: D) -> Result<Vec<u64>, D::Error> {
-        Ok(Vec::<Uint64>::deserialize(de)?
-            .into_iter()
-            .map(|it| it.0)
-            .collect())
+        Ok(Vec::<Uint64>::deserialize(de)?.into_iter().map(|it| it.0).collect())
     }
 }
 

@@ -85,11 +85,7 @@ pub struct Fork {
 impl Fork {
     /// The version of a message of `epoch` (`get_domain` of the phase0 specification).
     pub fn version_at(&self, epoch: Epoch) -> Version {
-        if epoch < self.epoch {
-            self.previous_version
-        } else {
-            self.current_version
-        }
+        if epoch < self.epoch { self.previous_version } else { self.current_version }
     }
 }
 

@@ -111,9 +111,7 @@ impl DutyKind {
 
     /// The kind of Web3Signer's name, in any case.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str().eq_ignore_ascii_case(name))
+        Self::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(name))
     }
 
     /// The domain type of its signatures.

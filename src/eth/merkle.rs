@@ -26,11 +26,7 @@ pub fn container_root<const N: usize>(mut nodes: [Root; N]) -> Root {
     let mut len = N;
     for zero in &ZERO_HASHES[..depth] {
         for pair in 0..len.div_ceil(2) {
-            let right = if 2 * pair + 1 < len {
-                nodes[2 * pair + 1]
-            } else {
-                Root(*zero)
-            };
+            let right = if 2 * pair + 1 < len { nodes[2 * pair + 1] } else { Root(*zero) };
             nodes[pair] = hash_pair(&nodes[2 * pair], &right);
         }
         len = len.div_ceil(2);
@@ -42,10 +38,7 @@ pub fn container_root<const N: usize>(mut nodes: [Root; N]) -> Root {
 ///
 /// The caller has checked that `bytes` fit into `limit` chunks.
 pub(crate) fn packed_root(bytes: &[u8], limit: usize) -> Root {
-    debug_assert!(
-        bytes.len() <= limit * BYTES_PER_CHUNK,
-        "checked by the caller"
-    );
+    debug_assert!(bytes.len() <= limit * BYTES_PER_CHUNK, "checked by the caller");
     Root(tree_hash::merkle_root(bytes, limit).0)
 }
 

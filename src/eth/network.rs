@@ -56,9 +56,7 @@ impl Preset {
 
     /// The preset of this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::MAINNET, Self::MINIMAL, Self::GNOSIS]
-            .into_iter()
-            .find(|it| it.name == name)
+        [Self::MAINNET, Self::MINIMAL, Self::GNOSIS].into_iter().find(|it| it.name == name)
     }
 
     /// The members of a sync subcommittee.
@@ -147,13 +145,7 @@ impl Network {
         slot_duration: Duration,
         forks: Vec<ScheduledFork>,
     ) -> Result<Self, NetworkError> {
-        let network = Self {
-            name,
-            preset,
-            genesis: None,
-            slot_duration,
-            forks,
-        };
+        let network = Self { name, preset, genesis: None, slot_duration, forks };
         network.check_schedule()?;
         Ok(network)
     }
@@ -181,10 +173,7 @@ impl Network {
     /// This network, begun so. A configuration file does not say it.
     #[must_use]
     pub fn with_genesis(mut self, time: u64, validators_root: Root) -> Self {
-        self.genesis = Some(Genesis {
-            time,
-            validators_root,
-        });
+        self.genesis = Some(Genesis { time, validators_root });
         self
     }
 
@@ -195,10 +184,7 @@ impl Network {
     ) -> Result<Self, NetworkError> {
         for (name, epoch) in epochs {
             let Some(fork) = self.forks.iter_mut().find(|fork| fork.name == name) else {
-                return Err(NetworkError::UnknownFork {
-                    fork: name,
-                    network: self.name,
-                });
+                return Err(NetworkError::UnknownFork { fork: name, network: self.name });
             };
             fork.epoch = (epoch != Epoch::FAR_FUTURE).then_some(epoch);
         }
@@ -251,9 +237,7 @@ impl Network {
 
     /// When a slot begins, since 1970; `None` if the genesis is not known or the time beyond counting.
     pub fn slot_start(&self, slot: Slot) -> Option<Duration> {
-        let millis = u64::try_from(self.slot_duration.as_millis())
-            .ok()?
-            .checked_mul(slot.0)?;
+        let millis = u64::try_from(self.slot_duration.as_millis()).ok()?.checked_mul(slot.0)?;
         Duration::from_secs(self.genesis?.time).checked_add(Duration::from_millis(millis))
     }
 
@@ -269,19 +253,12 @@ impl Network {
 
     fn scheduled_at(&self, epoch: Epoch) -> &ScheduledFork {
         let begun = |fork: &&ScheduledFork| fork.epoch.is_some_and(|start| start <= epoch);
-        self.forks
-            .iter()
-            .rev()
-            .find(begun)
-            .expect("phase0 begins at epoch 0")
+        self.forks.iter().rev().find(begun).expect("phase0 begins at epoch 0")
     }
 
     /// The version of a fork, if the network has one.
     pub fn version_of(&self, name: ForkName) -> Option<Version> {
-        self.forks
-            .iter()
-            .find(|fork| fork.name == name)
-            .map(|fork| fork.version)
+        self.forks.iter().find(|fork| fork.name == name).map(|fork| fork.version)
     }
 
     /// The epoch of a fork, if it has a date.

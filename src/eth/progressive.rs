@@ -28,10 +28,7 @@ fn progressive_root(chunks: &[u8], leaves: usize) -> Root {
     }
     let (own, deeper) = chunks.split_at(chunks.len().min(leaves * BYTES_PER_CHUNK));
     // The recursion is as deep as the logarithm of the length to the base of four.
-    hash_pair(
-        &packed_root(own, leaves),
-        &progressive_root(deeper, 4 * leaves),
-    )
+    hash_pair(&packed_root(own, leaves), &progressive_root(deeper, 4 * leaves))
 }
 
 /// The hash tree root of a `ProgressiveBitlist`.

@@ -99,10 +99,9 @@ pub fn signing_root(
         duty.domain(fork_info, network)?.signing_root(&object_root)
     };
     match claimed {
-        Some(claimed) if *claimed != computed => Err(RootError::Mismatch {
-            claimed: *claimed,
-            computed,
-        }),
+        Some(claimed) if *claimed != computed => {
+            Err(RootError::Mismatch { claimed: *claimed, computed })
+        }
         Some(_) | None => Ok(computed),
     }
 }
@@ -185,26 +184,14 @@ impl Duty {
     fn domain(&self, fork_info: Option<&ForkInfo>, network: &Network) -> Result<Domain, RootError> {
         let kind = self.domain_type();
         if let Self::Deposit(deposit) = self {
-            return Ok(Domain::compute(
-                kind,
-                deposit.genesis_fork_version,
-                &Root::ZERO,
-            ));
+            return Ok(Domain::compute(kind, deposit.genesis_fork_version, &Root::ZERO));
         }
         let Some(epoch) = self.fork_epoch(network) else {
-            return Ok(Domain::compute(
-                kind,
-                network.genesis_fork_version(),
-                &Root::ZERO,
-            ));
+            return Ok(Domain::compute(kind, network.genesis_fork_version(), &Root::ZERO));
         };
         let fork_info = required(self.kind(), fork_info)?;
         let version = fork_info.fork.version_at(epoch);
-        Ok(Domain::compute(
-            kind,
-            version,
-            &fork_info.genesis_validators_root,
-        ))
+        Ok(Domain::compute(kind, version, &fork_info.genesis_validators_root))
     }
 
     /// The hash tree root of the message.
@@ -247,16 +234,9 @@ fn whole_block_root(
 ) -> Result<Root, RootError> {
     let fork = network.fork_at(network.epoch(block.slot));
     if fork != version {
-        return Err(RootError::BlockVersion {
-            version,
-            slot: block.slot,
-            fork,
-        });
+        return Err(RootError::BlockVersion { version, slot: block.slot, fork });
     }
-    Ok(block
-        .header(network.preset())
-        .map_err(RootError::Block)?
-        .tree_hash_root())
+    Ok(block.header(network.preset()).map_err(RootError::Block)?.tree_hash_root())
 }
 
 impl AttestationData {
@@ -275,15 +255,9 @@ impl AttestationData {
 impl Attestation {
     /// The hash tree root as a phase0 attestation: with one committee, without committee bits.
     pub(crate) fn phase0_root(&self, preset: &Preset) -> Result<Root, BitsError> {
-        let bits = self
-            .aggregation_bits
-            .tree_hash_root(preset.max_validators_per_committee)?;
+        let bits = self.aggregation_bits.tree_hash_root(preset.max_validators_per_committee)?;
         let signature = self.signature.tree_hash_root();
-        Ok(container_root([
-            bits,
-            self.data.tree_hash_root(),
-            signature,
-        ]))
+        Ok(container_root([bits, self.data.tree_hash_root(), signature]))
     }
 
     /// The hash tree root in the form of the fork of its slot.
@@ -292,9 +266,7 @@ impl Attestation {
         let fork = network.fork_at(network.epoch(slot));
         if fork < ForkName::Electra {
             return match self.committee_bits {
-                None => self
-                    .phase0_root(network.preset())
-                    .map_err(RootError::AggregationBits),
+                None => self.phase0_root(network.preset()).map_err(RootError::AggregationBits),
                 Some(_) => Err(RootError::UnexpectedCommitteeBits { slot, fork }),
             };
         }
@@ -313,9 +285,7 @@ impl Attestation {
             return Ok(container_root([bits, data, signature, committees]));
         }
         let bits = progressive::bitlist_root(&self.aggregation_bits);
-        Ok(progressive::container_root([
-            bits, data, signature, committees,
-        ]))
+        Ok(progressive::container_root([bits, data, signature, committees]))
     }
 }
 
@@ -332,9 +302,7 @@ impl AggregateAndProof {
 impl ContributionAndProof {
     fn tree_hash_root(&self, preset: &Preset) -> Result<Root, RootError> {
         let contribution = &self.contribution;
-        let bits = contribution
-            .aggregation_bits
-            .tree_hash_root(preset.sync_subcommittee_size());
+        let bits = contribution.aggregation_bits.tree_hash_root(preset.sync_subcommittee_size());
         let contribution = container_root([
             Root::from_uint64(contribution.slot.0),
             contribution.beacon_block_root,
@@ -364,19 +332,13 @@ impl Deposit {
 impl VoluntaryExit {
     /// The hash tree root.
     pub fn tree_hash_root(&self) -> Root {
-        hash_pair(
-            &Root::from_uint64(self.epoch.0),
-            &Root::from_uint64(self.validator_index),
-        )
+        hash_pair(&Root::from_uint64(self.epoch.0), &Root::from_uint64(self.validator_index))
     }
 }
 
 impl SyncAggregatorSelectionData {
     fn tree_hash_root(&self) -> Root {
-        hash_pair(
-            &Root::from_uint64(self.slot.0),
-            &Root::from_uint64(self.subcommittee_index),
-        )
+        hash_pair(&Root::from_uint64(self.slot.0), &Root::from_uint64(self.subcommittee_index))
     }
 }
 

@@ -34,10 +34,7 @@ pub enum HexError {
 pub fn decode_hex<const N: usize>(text: &str) -> Result<[u8; N], HexError> {
     let digits = text.strip_prefix("0x").unwrap_or(text).as_bytes();
     if digits.len() != 2 * N {
-        return Err(HexError::Length {
-            expected: N,
-            digits: digits.len(),
-        });
+        return Err(HexError::Length { expected: N, digits: digits.len() });
     }
     let mut bytes = [0; N];
     faster_hex::hex_decode(digits, &mut bytes).map_err(|_| HexError::Digit)?;
@@ -48,9 +45,7 @@ pub fn decode_hex<const N: usize>(text: &str) -> Result<[u8; N], HexError> {
 pub fn decode_hex_list(text: &str) -> Result<Vec<u8>, HexError> {
     let digits = text.strip_prefix("0x").unwrap_or(text).as_bytes();
     if !digits.len().is_multiple_of(2) {
-        return Err(HexError::OddDigits {
-            digits: digits.len(),
-        });
+        return Err(HexError::OddDigits { digits: digits.len() });
     }
     let mut bytes = vec![0; digits.len() / 2];
     faster_hex::hex_decode(digits, &mut bytes).map_err(|_| HexError::Digit)?;

@@ -18,28 +18,17 @@ fn classes_are_indexed_by_their_place_in_the_order() {
 fn each_class_leaves_room_for_the_ones_above_it() {
     let limits = Limits::default();
     for pair in DutyClass::ALL.windows(2) {
-        assert!(
-            limits.in_flight_ceiling(pair[0]) > limits.in_flight_ceiling(pair[1]),
-            "{pair:?}"
-        );
+        assert!(limits.in_flight_ceiling(pair[0]) > limits.in_flight_ceiling(pair[1]), "{pair:?}");
     }
 }
 
 #[test]
 fn a_zero_and_an_inversion_are_both_reported() {
-    let limits = Limits {
-        header_bytes_max: 0,
-        registration_in_flight_ceiling: 8_193,
-        ..Limits::default()
-    };
+    let limits =
+        Limits { header_bytes_max: 0, registration_in_flight_ceiling: 8_193, ..Limits::default() };
     let errors = limits.check();
     assert_eq!(errors.len(), 2);
-    assert_eq!(
-        errors[0],
-        LimitsError::Zero {
-            field: "header_bytes_max"
-        }
-    );
+    assert_eq!(errors[0], LimitsError::Zero { field: "header_bytes_max" });
     assert_eq!(
         errors[1].to_string(),
         "8193 is more than limits.selection_proof_in_flight_ceiling (8192), and may not be"
@@ -52,11 +41,7 @@ fn every_field_of_the_struct_is_named() {
     let mut names: Vec<_> = Limits::default().named().map(|(name, _)| name).to_vec();
     assert_eq!(table.len(), names.len());
     for (name, value) in Limits::default().named() {
-        assert_eq!(
-            table[name].as_integer().unwrap(),
-            i64::try_from(value).unwrap(),
-            "{name}"
-        );
+        assert_eq!(table[name].as_integer().unwrap(), i64::try_from(value).unwrap(), "{name}");
     }
     names.sort_unstable();
     names.dedup();

@@ -21,15 +21,9 @@ fn logged(format: LogFormat, level: &str, coloured: bool, run: impl FnOnce()) ->
         }
     }
     let lines = Lines::default();
-    let config = LogConfig {
-        format,
-        level: level.to_owned(),
-    };
+    let config = LogConfig { format, level: level.to_owned() };
     let writer = lines.clone();
-    with_default(
-        subscriber(&config, move || writer.clone(), coloured).unwrap(),
-        run,
-    );
+    with_default(subscriber(&config, move || writer.clone(), coloured).unwrap(), run);
     let bytes = lines.0.lock().clone();
     String::from_utf8(bytes).unwrap()
 }
@@ -52,10 +46,7 @@ fn json_lines_are_flat_objects() {
 fn plain_lines_have_colours_on_a_terminal_alone() {
     let event = || tracing::warn!(slot = 5, "late");
     let plain = logged(LogFormat::Plain, "info", false, event);
-    assert!(
-        plain.contains("WARN") && plain.contains("late slot=5"),
-        "{plain}"
-    );
+    assert!(plain.contains("WARN") && plain.contains("late slot=5"), "{plain}");
     assert!(!plain.contains('\u{1b}'), "{plain:?}");
     assert!(logged(LogFormat::Plain, "info", true, event).contains('\u{1b}'));
 }
@@ -67,10 +58,7 @@ fn the_filter_chooses_by_module() {
         tracing::warn!(target: "hyper", "theirs");
     });
     assert!(text.contains("ours") && !text.contains("theirs"), "{text}");
-    let wrong = LogConfig {
-        level: "portcullis=loud".to_owned(),
-        ..LogConfig::default()
-    };
+    let wrong = LogConfig { level: "portcullis=loud".to_owned(), ..LogConfig::default() };
     assert!(subscriber(&wrong, io::stderr, false).is_err());
 }
 
@@ -84,11 +72,5 @@ fn a_panic_is_an_event_of_the_log() {
     assert_eq!(line["level"], "ERROR");
     assert_eq!(line["message"], "panicked");
     assert_eq!(line["panic"], "the slot was 7");
-    assert!(
-        line["location"]
-            .as_str()
-            .unwrap()
-            .contains("logging/tests.rs:"),
-        "{line}"
-    );
+    assert!(line["location"].as_str().unwrap().contains("logging/tests.rs:"), "{line}");
 }

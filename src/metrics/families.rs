@@ -133,22 +133,9 @@ families! {
 /// The Markdown table of all metrics, as the README shows it.
 pub(super) fn markdown() -> String {
     let mut table = String::from("| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n");
-    for Family {
-        name,
-        kind,
-        labels,
-        help,
-    } in ALL
-    {
-        let labels = labels
-            .iter()
-            .map(|label| format!("`{label}`"))
-            .collect::<Vec<_>>()
-            .join(", ");
-        table.push_str(&format!(
-            "| `{name}` | {} | {labels} | {help} |\n",
-            kind.as_str()
-        ));
+    for Family { name, kind, labels, help } in ALL {
+        let labels = labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+        table.push_str(&format!("| `{name}` | {} | {labels} | {help} |\n", kind.as_str()));
     }
     table
 }
@@ -170,10 +157,7 @@ impl Family {
     }
 
     pub(super) fn counters(&self, registry: &Registry) -> IntCounterVec {
-        register(
-            registry,
-            IntCounterVec::new(self.opts(), self.labels).expect(VALID),
-        )
+        register(registry, IntCounterVec::new(self.opts(), self.labels).expect(VALID))
     }
 
     pub(super) fn gauge(&self, registry: &Registry) -> IntGauge {
@@ -185,10 +169,7 @@ impl Family {
     }
 
     pub(super) fn gauges(&self, registry: &Registry) -> IntGaugeVec {
-        register(
-            registry,
-            IntGaugeVec::new(self.opts(), self.labels).expect(VALID),
-        )
+        register(registry, IntGaugeVec::new(self.opts(), self.labels).expect(VALID))
     }
 
     pub(super) fn histogram(&self, registry: &Registry, buckets: &[f64]) -> Histogram {

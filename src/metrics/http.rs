@@ -46,21 +46,17 @@ pub fn spawn(
     let listener = TcpListener::bind(address).map_err(named)?;
     listener.set_nonblocking(true).map_err(named)?;
     let bound = listener.local_addr().map_err(named)?;
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    thread::Builder::new()
-        .name("metrics".to_owned())
-        .spawn(move || {
-            runtime.block_on(async move {
-                tokio::select! {
-                    Err(error) = serve(listener, metrics) => {
-                    tracing::error!(%error, "metrics listener ended");
-                }
-                () = shutdown => {}
-                }
-            });
-        })?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name("metrics".to_owned()).spawn(move || {
+        runtime.block_on(async move {
+            tokio::select! {
+                Err(error) = serve(listener, metrics) => {
+                tracing::error!(%error, "metrics listener ended");
+            }
+            () = shutdown => {}
+            }
+        });
+    })?;
     Ok(bound)
 }
 
@@ -68,10 +64,7 @@ async fn serve(listener: TcpListener, metrics: Arc<Metrics>) -> io::Result<Infal
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let place = Arc::clone(&room)
-            .acquire_owned()
-            .await
-            .map_err(io::Error::other)?;
+        let place = Arc::clone(&room).acquire_owned().await.map_err(io::Error::other)?;
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -103,9 +96,7 @@ fn respond(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Byte
     let plain = |status, text: &str| answer(status, "text/plain; charset=utf-8", text.to_owned());
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n");
-        refused
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refused;
     }
     match request.uri().path() {
@@ -113,10 +104,7 @@ fn respond(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Byte
             Ok(text) => answer(StatusCode::OK, prometheus::TEXT_FORMAT, text),
             Err(error) => {
                 tracing::error!(%error, "cannot encode the metrics");
-                plain(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "the metrics cannot be encoded\n",
-                )
+                plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be encoded\n")
             }
         },
         "/healthz" if metrics.store.poisoned.get() != 0 => plain(

@@ -27,18 +27,10 @@ const FAMILIES: [Family; 5] = [
 impl ProcessCollector {
     pub(super) fn new() -> Self {
         let desc = |family: Family| {
-            Desc::new(
-                family.name.to_owned(),
-                family.help.to_owned(),
-                vec![],
-                Default::default(),
-            )
-            .expect("names of the table are valid")
+            Desc::new(family.name.to_owned(), family.help.to_owned(), vec![], Default::default())
+                .expect("names of the table are valid")
         };
-        Self {
-            descs: FAMILIES.map(desc).to_vec(),
-            start_time: start_time(),
-        }
+        Self { descs: FAMILIES.map(desc).to_vec(), start_time: start_time() }
     }
 }
 
@@ -53,9 +45,7 @@ impl Collector for ProcessCollector {
         let values = [
             stat.and_then(cpu_seconds),
             resident_bytes(),
-            fs::read_dir("/proc/self/fd")
-                .ok()
-                .map(|fds| fds.count() as f64),
+            fs::read_dir("/proc/self/fd").ok().map(|fds| fds.count() as f64),
             max_fds(),
             self.start_time,
         ];
@@ -91,12 +81,7 @@ fn one(family: &Family, value: f64) -> MetricFamily {
 /// A field of /proc/PID/stat by its number in proc_pid_stat(5), from 3 on: the second is the
 /// command's name in parentheses, and may hold anything.
 fn stat_field(stat: &str, number: usize) -> Option<f64> {
-    stat.rsplit_once(')')?
-        .1
-        .split_ascii_whitespace()
-        .nth(number - 3)?
-        .parse()
-        .ok()
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(number - 3)?.parse().ok()
 }
 
 /// utime and stime.
@@ -106,30 +91,22 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
 
 fn resident_bytes() -> Option<f64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024.0)
 }
 
 fn max_fds() -> Option<f64> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// The system's boot, plus the ticks from it to our start.
 fn start_time() -> Option<f64> {
     let system = fs::read_to_string("/proc/stat").ok()?;
-    let boot: f64 = system
-        .lines()
-        .find_map(|line| line.strip_prefix("btime "))?
-        .trim()
-        .parse()
-        .ok()?;
+    let boot: f64 =
+        system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     Some(boot + stat_field(&stat, 22)? / TICKS_PER_SECOND)
 }

@@ -44,19 +44,16 @@ impl Summary {
     fn collect(&self) -> proto::Summary {
         let count = self.0.count.load(Ordering::Relaxed);
         let filled = usize::try_from(count).map_or(WINDOW, |count| count.min(WINDOW));
-        let mut last: Vec<u32> = self.0.last_us[..filled]
-            .iter()
-            .map(|us| us.load(Ordering::Relaxed))
-            .collect();
+        let mut last: Vec<u32> =
+            self.0.last_us[..filled].iter().map(|us| us.load(Ordering::Relaxed)).collect();
         last.sort_unstable();
         let mut summary = proto::Summary::default();
         summary.set_sample_count(count);
         summary.set_sample_sum(self.0.sum_us.load(Ordering::Relaxed) as f64 / 1e6);
         let quantiles = QUANTILES.map(|quantile| {
             let rank = (quantile * filled as f64).ceil() as usize;
-            let value = last
-                .get(rank.saturating_sub(1))
-                .map_or(f64::NAN, |us| f64::from(*us) / 1e6);
+            let value =
+                last.get(rank.saturating_sub(1)).map_or(f64::NAN, |us| f64::from(*us) / 1e6);
             let mut shown = Quantile::default();
             shown.set_quantile(quantile);
             shown.set_value(value);
@@ -91,11 +88,7 @@ pub(super) fn register<const N: usize>(
     .expect("names and labels of the table are valid");
     let children = values.into_iter().zip(summaries.iter().cloned()).collect();
     registry
-        .register(Box::new(SummaryCollector {
-            family,
-            desc,
-            children,
-        }))
+        .register(Box::new(SummaryCollector { family, desc, children }))
         .expect("each family is registered once");
     summaries
 }

@@ -17,31 +17,20 @@ const LABELS: LabelValues = LabelValues {
 
 /// The value of one line of the text.
 fn value(text: &str, series: &str) -> f64 {
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(&format!("{series} ")));
-    line.unwrap_or_else(|| panic!("no {series} in {text}"))
-        .parse()
-        .unwrap()
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{series} ")));
+    line.unwrap_or_else(|| panic!("no {series} in {text}")).parse().unwrap()
 }
 
 #[test]
 fn the_text_holds_every_family_of_the_table_and_no_other() {
     let metrics = Metrics::new(&LABELS);
     let text = metrics.encode().unwrap();
-    let types: BTreeMap<&str, &str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
-        .collect();
-    let helps: BTreeMap<&str, &str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' '))
-        .collect();
+    let types: BTreeMap<&str, &str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+    let helps: BTreeMap<&str, &str> =
+        text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' ')).collect();
     let table = |value: fn(&families::Family) -> &'static str| -> BTreeMap<&str, &str> {
-        families::ALL
-            .iter()
-            .map(|family| (family.name, value(family)))
-            .collect()
+        families::ALL.iter().map(|family| (family.name, value(family))).collect()
     };
     assert_eq!(types, table(|family| family.kind.as_str()));
     assert_eq!(helps, table(|family| family.help));
@@ -58,18 +47,12 @@ fn every_series_has_the_labels_of_the_table() {
             suffix.is_some_and(|suffix| ["", "_bucket", "_count", "_sum"].contains(&suffix))
         });
         let family = family.unwrap_or_else(|| panic!("{name} is not in the table"));
-        let shown = labels
-            .trim_end_matches('}')
-            .split(',')
-            .filter_map(|l| l.split_once('='));
+        let shown = labels.trim_end_matches('}').split(',').filter_map(|l| l.split_once('='));
         for (label, _) in shown.filter(|(label, _)| *label != "le") {
             assert!(family.labels.contains(&label), "{label} of {name}");
         }
         for label in family.labels.iter().filter(|label| **label != "quantile") {
-            assert!(
-                labels.contains(&format!("{label}=")),
-                "{label} is missing in {line}"
-            );
+            assert!(labels.contains(&format!("{label}=")), "{label} is missing in {line}");
         }
     }
 }
@@ -105,17 +88,8 @@ fn an_answer_is_counted_by_type_verdict_and_code() {
         );
         assert_eq!(value(&text, &series), count, "{series}");
     }
-    assert_eq!(
-        value(
-            &text,
-            "portcullis_request_seconds_count{type=\"ATTESTATION\"}"
-        ),
-        2.0
-    );
-    assert_eq!(
-        value(&text, "portcullis_request_seconds_count{type=\"unknown\"}"),
-        1.0
-    );
+    assert_eq!(value(&text, "portcullis_request_seconds_count{type=\"ATTESTATION\"}"), 2.0);
+    assert_eq!(value(&text, "portcullis_request_seconds_count{type=\"unknown\"}"), 1.0);
     assert_eq!(value(&text, "signing_bls_signing_duration_count"), 4.0);
 }
 
@@ -131,10 +105,7 @@ fn stages_and_classes_reach_their_own_series() {
     }
     let text = metrics.encode().unwrap();
     for (times, stage) in (1..).zip(Stage::ALL) {
-        let series = format!(
-            "portcullis_stage_seconds_count{{stage=\"{}\"}}",
-            stage.as_str()
-        );
+        let series = format!("portcullis_stage_seconds_count{{stage=\"{}\"}}", stage.as_str());
         assert_eq!(value(&text, &series), f64::from(times));
     }
     for (number, class) in (1..).zip(DutyClass::ALL) {
@@ -177,11 +148,7 @@ fn the_process_is_measured() {
 
 fn get(address: std::net::SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
+    write!(stream, "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -198,10 +165,7 @@ fn the_listener_serves_the_metrics_and_its_health() {
 
     let page = get(address, "GET /metrics");
     assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
-    assert!(
-        page.contains("content-type: text/plain; version=0.0.4"),
-        "{page}"
-    );
+    assert!(page.contains("content-type: text/plain; version=0.0.4"), "{page}");
     assert_eq!(value(&page, "portcullis_recorder_queue_length"), 17.0);
     assert!(get(address, "GET /healthz").ends_with("\r\n\r\nok\n"));
     assert!(get(address, "GET /other").starts_with("HTTP/1.1 404 "));

@@ -48,44 +48,35 @@ pub(super) fn start(
 ) -> io::Result<Running> {
     let (stop, stopped) = oneshot::channel::<()>();
     let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
-    let thread = thread::Builder::new()
-        .name("acceptor".to_owned())
-        .spawn(move || {
-            let acceptor = Rc::new(Acceptor {
-                workers,
-                stats,
-                next: Cell::new(0),
-            });
-            let runtime = Builder::new_current_thread()
-                .enable_all()
-                .build_local(LocalOptions::default());
-            let runtime = match runtime {
-                Ok(runtime) => runtime,
+    let thread = thread::Builder::new().name("acceptor".to_owned()).spawn(move || {
+        let acceptor = Rc::new(Acceptor { workers, stats, next: Cell::new(0) });
+        let runtime =
+            Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return;
+            }
+        };
+        runtime.block_on(async move {
+            let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std);
+            match listeners.collect::<io::Result<Vec<_>>>() {
+                Ok(listeners) => {
+                    for listener in listeners {
+                        tokio::task::spawn_local(Rc::clone(&acceptor).accept(listener));
+                    }
+                    let _ = ready.send(Ok(()));
+                    // Also ends when the server was dropped without a drain.
+                    let _ = stopped.await;
+                }
                 Err(error) => {
                     let _ = ready.send(Err(error));
-                    return;
                 }
-            };
-            runtime.block_on(async move {
-                let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std);
-                match listeners.collect::<io::Result<Vec<_>>>() {
-                    Ok(listeners) => {
-                        for listener in listeners {
-                            tokio::task::spawn_local(Rc::clone(&acceptor).accept(listener));
-                        }
-                        let _ = ready.send(Ok(()));
-                        // Also ends when the server was dropped without a drain.
-                        let _ = stopped.await;
-                    }
-                    Err(error) => {
-                        let _ = ready.send(Err(error));
-                    }
-                }
-            });
-        })?;
-    is_ready
-        .recv()
-        .unwrap_or_else(|_| Err(io::Error::other("the acceptor ended at its start")))?;
+            }
+        });
+    })?;
+    is_ready.recv().unwrap_or_else(|_| Err(io::Error::other("the acceptor ended at its start")))?;
     Ok(Running { stop, thread })
 }
 
@@ -133,10 +124,7 @@ impl Acceptor {
         if !in_turn.is_full() {
             return in_turn;
         }
-        self.workers
-            .iter()
-            .min_by_key(|worker| worker.open())
-            .unwrap_or(in_turn)
+        self.workers.iter().min_by_key(|worker| worker.open()).unwrap_or(in_turn)
     }
 }
 

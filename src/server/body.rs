@@ -66,10 +66,7 @@ impl BodyBudget {
     /// A budget of `limit` bytes.
     #[must_use]
     pub fn new(limit: u64) -> Self {
-        Self {
-            held: AtomicU64::new(0),
-            limit,
-        }
+        Self { held: AtomicU64::new(0), limit }
     }
 
     /// The bytes that are held now.
@@ -79,11 +76,7 @@ impl BodyBudget {
     }
 
     fn take(&self, bytes: u64, large: bool) -> bool {
-        let limit = if large {
-            self.limit - self.limit / 8
-        } else {
-            self.limit
-        };
+        let limit = if large { self.limit - self.limit / 8 } else { self.limit };
         self.held
             .fetch_update(Relaxed, Relaxed, |held| {
                 held.checked_add(bytes).filter(|held| *held <= limit)
@@ -146,12 +139,7 @@ impl Bodies {
         budget: Arc<BodyBudget>,
         stats: Arc<WorkerStats>,
     ) -> Self {
-        Self {
-            budget,
-            bytes_max: limits.body_bytes_max,
-            timeout: limits.body_timeout,
-            stats,
-        }
+        Self { budget, bytes_max: limits.body_bytes_max, timeout: limits.body_timeout, stats }
     }
 
     /// Reads one body to its end.
@@ -193,10 +181,7 @@ where
     if body.size_hint().lower() > bytes_max {
         return Err(BodyError::TooLarge { limit: bytes_max });
     }
-    let reservation = Reservation {
-        budget: Arc::clone(budget),
-        bytes: 0,
-    };
+    let reservation = Reservation { budget: Arc::clone(budget), bytes: 0 };
     timeout_at(deadline, collect(body, bytes_max, reservation))
         .await
         .unwrap_or(Err(BodyError::Timeout))
@@ -233,13 +218,6 @@ where
         }
         rest.extend_from_slice(&chunk);
     }
-    let bytes = if rest.is_empty() {
-        first
-    } else {
-        rest.freeze()
-    };
-    Ok(ReceivedBody {
-        bytes,
-        _reservation: reservation,
-    })
+    let bytes = if rest.is_empty() { first } else { rest.freeze() };
+    Ok(ReceivedBody { bytes, _reservation: reservation })
 }

@@ -53,10 +53,7 @@ impl Link {
     }
 
     fn order(&self, cx: &Context<'_>) -> Order {
-        self.shared
-            .connections
-            .borrow_mut()
-            .order(self.id, cx.waker())
+        self.shared.connections.borrow_mut().order(self.id, cx.waker())
     }
 
     /// Moves to phase `to` if the connection is in phase `from`.
@@ -64,10 +61,7 @@ impl Link {
         let mut connections = self.shared.connections.borrow_mut();
         if from.contains(&connections.phase(self.id)) {
             connections.enter(self.id, to, Instant::now());
-            self.shared
-                .stats
-                .idle
-                .set(connections.count(Phase::Idle) as u64);
+            self.shared.stats.idle.set(connections.count(Phase::Idle) as u64);
         }
     }
 
@@ -100,11 +94,7 @@ impl Link {
 
     fn progressed(&self) {
         if self.is_stalled.replace(false) {
-            let to = if self.is_answering.get() {
-                Phase::Busy
-            } else {
-                Phase::Idle
-            };
+            let to = if self.is_answering.get() { Phase::Busy } else { Phase::Idle };
             self.advance(&[Phase::Stalled], to);
         }
     }
@@ -122,10 +112,7 @@ impl Drop for Link {
     fn drop(&mut self) {
         let mut connections = self.shared.connections.borrow_mut();
         connections.remove(self.id);
-        self.shared
-            .stats
-            .idle
-            .set(connections.count(Phase::Idle) as u64);
+        self.shared.stats.idle.set(connections.count(Phase::Idle) as u64);
         drop(connections);
         self.shared.stats.open.decrement();
         self.shared.note_end();
@@ -145,15 +132,8 @@ where
     I: AsyncRead + AsyncWrite + Unpin + 'static,
     S: Service,
 {
-    let dispatch = Dispatch {
-        worker: Rc::clone(&worker),
-        peer,
-        link: Rc::clone(&link),
-    };
-    let io = TokioIo::new(Watched {
-        io,
-        link: Rc::clone(&link),
-    });
+    let dispatch = Dispatch { worker: Rc::clone(&worker), peer, link: Rc::clone(&link) };
+    let io = TokioIo::new(Watched { io, link: Rc::clone(&link) });
     let mut http = worker.http().serve_connection(io, dispatch);
     let mut is_finishing = false;
     let end = poll_fn(|cx| {
@@ -252,9 +232,7 @@ impl InFlight {
     fn begin(shared: &Rc<Shared>) -> Self {
         shared.stats.requests.increment();
         shared.stats.in_flight.increment();
-        Self {
-            shared: Rc::clone(shared),
-        }
+        Self { shared: Rc::clone(shared) }
     }
 }
 

@@ -68,17 +68,8 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new() -> Self {
-        let empty = List {
-            first: NONE,
-            last: NONE,
-            len: 0,
-        };
-        Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-            lists: [empty; PHASES],
-            draining: false,
-        }
+        let empty = List { first: NONE, last: NONE, len: 0 };
+        Self { slots: Vec::new(), free: Vec::new(), lists: [empty; PHASES], draining: false }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -175,12 +166,7 @@ impl Connections {
     }
 
     fn unlink(&mut self, id: Id) {
-        let Slot {
-            phase,
-            previous,
-            next,
-            ..
-        } = self.slots[id as usize];
+        let Slot { phase, previous, next, .. } = self.slots[id as usize];
         let list = &mut self.lists[phase as usize];
         list.len -= 1;
         match previous {

@@ -51,8 +51,5 @@ pub(super) async fn drain<S: Service>(worker: &Rc<Worker<S>>, timeout: Duration)
         }
     }
     let cut = worker.shared().stats.in_flight.get();
-    Drained {
-        finished: begun.saturating_sub(cut),
-        cut,
-    }
+    Drained { finished: begun.saturating_sub(cut), cut }
 }

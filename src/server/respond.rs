@@ -120,9 +120,11 @@ pub fn not_offered(reason: &str) -> Answer {
 /// A request line without an endpoint.
 pub fn no_route(no_route: NoRoute) -> Answer {
     match no_route {
-        NoRoute::NotFound => {
-            error(StatusCode::NOT_FOUND, "no such endpoint; see the README for those that exist", "no_route")
-        }
+        NoRoute::NotFound => error(
+            StatusCode::NOT_FOUND,
+            "no such endpoint; see the README for those that exist",
+            "no_route",
+        ),
         NoRoute::MethodNotAllowed { allow } => {
             let reason = format!("this endpoint is for {allow} only");
             let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, &reason, "method_not_allowed");

@@ -46,7 +46,12 @@ impl Api {
         Self { path, bodies, discovery, dialect }
     }
 
-    async fn sign(&self, identifier: String, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+    async fn sign(
+        &self,
+        identifier: String,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Answer {
         let accept = request.headers().get_all(ACCEPT).iter();
         let format = Format::negotiate(accept.filter_map(|value| value.to_str().ok()));
         let body = self.bodies.read(request.into_body());
@@ -58,7 +63,7 @@ impl Api {
         let gate = self.path.gate();
         let counts = gate.validators.counts();
         let upstream = self.discovery.reachable();
-        let store = gate.store_fault();
+        let store = gate.store.fault(gate.clock.now().boot);
         Health::of(vec![
             Check { id: "default-check", status: up_or_down(true), data: None },
             Check {
@@ -75,7 +80,7 @@ impl Api {
             Check {
                 id: "slashing-protection-db-health-check",
                 status: up_or_down(store.is_none()),
-                data: store.map(|reason| serde_json::json!({ "reason": reason })),
+                data: store.map(|reason| serde_json::json!({ "reason": reason.to_string() })),
             },
             Check { id: "upstream-check", status: up_or_down(upstream), data: None },
         ])
@@ -94,7 +99,8 @@ impl Service for Api {
         if !self.host_allowed(&request) {
             return respond::host_not_allowed();
         }
-        let found = route(request.method().as_str(), request.uri().path(), &self.dialect.path_prefix);
+        let found =
+            route(request.method().as_str(), request.uri().path(), &self.dialect.path_prefix);
         match found {
             Ok(Route::Sign { identifier }) => {
                 let identifier = identifier.to_owned();

@@ -91,10 +91,7 @@ impl ServerStats {
     /// One counter, added up over the workers: `stats.sum(|worker| &worker.open)`.
     #[must_use]
     pub fn sum(&self, counter: impl Fn(&WorkerStats) -> &Counter) -> u64 {
-        self.workers
-            .iter()
-            .map(|worker| counter(worker).get())
-            .sum()
+        self.workers.iter().map(|worker| counter(worker).get()).sum()
     }
 
     /// The counters of each worker.

@@ -57,10 +57,7 @@ impl Service for Probe {
 }
 
 fn text(status: u16, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    Response::builder()
-        .status(status)
-        .body(Full::new(body.into()))
-        .unwrap()
+    Response::builder().status(status).body(Full::new(body.into())).unwrap()
 }
 
 fn peer() -> SocketAddr {
@@ -82,26 +79,11 @@ impl Bench {
         let finished = Arc::<AtomicU64>::default();
         let budget = Arc::new(BodyBudget::new(limits.bodies_bytes_max));
         let bodies = Bodies::new(&limits, budget, Arc::clone(&stats));
-        let service = Rc::new(Probe {
-            index: 0,
-            bodies,
-            finished: Arc::clone(&finished),
-        });
-        let worker = Worker::new(
-            connections_max,
-            Arc::new(limits),
-            Arc::clone(&stats),
-            service,
-        );
+        let service = Rc::new(Probe { index: 0, bodies, finished: Arc::clone(&finished) });
+        let worker = Worker::new(connections_max, Arc::new(limits), Arc::clone(&stats), service);
         let (mail, inbox) = unbounded_channel();
         let running = tokio::task::spawn_local(Rc::clone(&worker).run(inbox));
-        Self {
-            worker,
-            stats,
-            finished,
-            mail,
-            running: Cell::new(Some(running)),
-        }
+        Self { worker, stats, finished, mail, running: Cell::new(Some(running)) }
     }
 
     fn connect(&self) -> DuplexStream {
@@ -113,10 +95,8 @@ impl Bench {
 }
 
 fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     LocalSet::new().block_on(&runtime.unwrap(), test);
 }
 
@@ -135,16 +115,10 @@ async fn answer(stream: &mut DuplexStream) -> (u16, String) {
         bytes.push(stream.read_u8().await.unwrap());
     }
     let head = String::from_utf8(bytes).unwrap();
-    let length = head
-        .split("content-length: ")
-        .nth(1)
-        .expect("always a length");
+    let length = head.split("content-length: ").nth(1).expect("always a length");
     let mut body = vec![0; length.split("\r\n").next().unwrap().parse().unwrap()];
     stream.read_exact(&mut body).await.unwrap();
-    (
-        head[9..12].parse().unwrap(),
-        String::from_utf8(body).unwrap(),
-    )
+    (head[9..12].parse().unwrap(), String::from_utf8(body).unwrap())
 }
 
 async fn ask(stream: &mut DuplexStream, request: &[u8]) -> (u16, String) {
@@ -177,20 +151,12 @@ fn requests_are_finished_though_their_connections_end() {
         sleep(Duration::from_millis(20)).await;
         assert_eq!(bench.stats.in_flight.get(), 20);
         for id in 0..10 {
-            bench
-                .worker
-                .shared()
-                .connections
-                .borrow_mut()
-                .cut(id, Instant::now());
+            bench.worker.shared().connections.borrow_mut().cut(id, Instant::now());
         }
         drop(clients);
         sleep(SECOND).await;
         assert_eq!(bench.finished.load(Relaxed), 20);
-        assert_eq!(
-            (bench.stats.in_flight.get(), bench.stats.open.get()),
-            (0, 0)
-        );
+        assert_eq!((bench.stats.in_flight.get(), bench.stats.open.get()), (0, 0));
         assert_eq!(bench.stats.hung_up.get(), 10);
     });
 }
@@ -212,15 +178,9 @@ fn a_panic_is_answered_and_the_connection_goes_on() {
     run(async {
         let bench = Bench::start(100, ServerLimits::default());
         let mut client = bench.connect();
-        assert_eq!(
-            ask(&mut client, &get("/panic")).await,
-            expect(500, "panicked")
-        );
+        assert_eq!(ask(&mut client, &get("/panic")).await, expect(500, "panicked"));
         assert_eq!(ask(&mut client, &get("/")).await, expect(200, "ok"));
-        assert_eq!(
-            (bench.stats.panics.get(), bench.stats.in_flight.get()),
-            (1, 0)
-        );
+        assert_eq!((bench.stats.panics.get(), bench.stats.in_flight.get()), (1, 0));
     });
 }
 
@@ -229,22 +189,11 @@ fn pipelined_requests_are_answered_in_order() {
     run(async {
         let bench = Bench::start(100, ServerLimits::default());
         let mut client = bench.connect();
-        let requests = [
-            get("/slow"),
-            get("/"),
-            get("/worker"),
-            get("/panic"),
-            get("/"),
-        ]
-        .concat();
+        let requests = [get("/slow"), get("/"), get("/worker"), get("/panic"), get("/")].concat();
         client.write_all(&requests).await.unwrap();
-        for (status, body) in [
-            (200, "slow"),
-            (200, "ok"),
-            (200, "worker 0"),
-            (500, "panicked"),
-            (200, "ok"),
-        ] {
+        for (status, body) in
+            [(200, "slow"), (200, "ok"), (200, "worker 0"), (500, "panicked"), (200, "ok")]
+        {
             assert_eq!(answer(&mut client).await, expect(status, body));
         }
         assert_eq!(bench.stats.requests.get(), 5);
@@ -271,10 +220,7 @@ fn a_slow_head_is_cut_while_an_idle_connection_is_kept() {
         }
         let lasted = begun.elapsed();
         assert!((10 * SECOND..=15 * SECOND).contains(&lasted), "{lasted:?}");
-        assert_eq!(
-            (bench.stats.head_timeouts.get(), bench.stats.open.get()),
-            (1, 2)
-        );
+        assert_eq!((bench.stats.head_timeouts.get(), bench.stats.open.get()), (1, 2));
 
         sleep((70 * SECOND).saturating_sub(begun.elapsed())).await;
         assert_eq!(ask(&mut idle, &get("/")).await, expect(200, "ok"));
@@ -282,10 +228,7 @@ fn a_slow_head_is_cut_while_an_idle_connection_is_kept() {
         assert!((75 * SECOND..77 * SECOND).contains(&lasted), "{lasted:?}");
         let lasted = closed_after(&mut idle).await;
         assert!((69 * SECOND..77 * SECOND).contains(&lasted), "{lasted:?}");
-        assert_eq!(
-            (bench.stats.idle_timeouts.get(), bench.stats.open.get()),
-            (2, 0)
-        );
+        assert_eq!((bench.stats.idle_timeouts.get(), bench.stats.open.get()), (2, 0));
     });
 }
 
@@ -296,10 +239,7 @@ fn a_request_may_take_longer_than_every_timeout_of_its_connection() {
         let mut client = bench.connect();
         client.write_all(&get("/never")).await.unwrap();
         assert!(timeout(200 * SECOND, client.read_u8()).await.is_err());
-        assert_eq!(
-            (bench.stats.in_flight.get(), bench.stats.open.get()),
-            (1, 1)
-        );
+        assert_eq!((bench.stats.in_flight.get(), bench.stats.open.get()), (1, 1));
     });
 }
 
@@ -314,10 +254,7 @@ fn a_peer_that_does_not_take_its_answer_is_cut() {
         sleep(19 * SECOND).await;
         assert_eq!(bench.stats.open.get(), 2);
         sleep(3 * SECOND).await;
-        assert_eq!(
-            (bench.stats.stall_timeouts.get(), bench.stats.open.get()),
-            (1, 1)
-        );
+        assert_eq!((bench.stats.stall_timeouts.get(), bench.stats.open.get()), (1, 1));
         assert_eq!(ask(&mut reading, &get("/")).await, expect(200, "ok"));
     });
 }
@@ -325,10 +262,7 @@ fn a_peer_that_does_not_take_its_answer_is_cut() {
 #[test]
 fn bodies_are_bounded_in_size_and_time() {
     run(async {
-        let limits = ServerLimits {
-            body_bytes_max: 100_000,
-            ..ServerLimits::default()
-        };
+        let limits = ServerLimits { body_bytes_max: 100_000, ..ServerLimits::default() };
         let bench = Bench::start(100, limits);
         let mut client = bench.connect();
         let begun = Instant::now();
@@ -337,48 +271,29 @@ fn bodies_are_bounded_in_size_and_time() {
         assert_eq!(ask(&mut client, &whole).await, expect(200, "5 bytes"));
         let mut largest = post("content-length: 100000");
         largest.resize(largest.len() + 100_000, b'x');
-        assert_eq!(
-            ask(&mut client, &largest).await,
-            expect(200, "100000 bytes")
-        );
+        assert_eq!(ask(&mut client, &largest).await, expect(200, "100000 bytes"));
         let empty = post("content-length: 0");
         assert_eq!(ask(&mut client, &empty).await, expect(200, "0 bytes"));
-        let chunked = [
-            post("transfer-encoding: chunked"),
-            b"3\r\nabc\r\n0\r\n\r\n".into(),
-        ]
-        .concat();
+        let chunked =
+            [post("transfer-encoding: chunked"), b"3\r\nabc\r\n0\r\n\r\n".into()].concat();
         assert_eq!(ask(&mut client, &chunked).await, expect(200, "3 bytes"));
 
         // Refused by its length alone: not a byte of it was sent.
         let mut too_large = bench.connect();
         let request = post("content-length: 20000000");
-        assert_eq!(
-            ask(&mut too_large, &request).await,
-            expect(400, "body_too_large")
-        );
+        assert_eq!(ask(&mut too_large, &request).await, expect(400, "body_too_large"));
         // A client that asks first is not told to go on.
         let mut polite = bench.connect();
         let request = post("content-length: 20000000\r\nexpect: 100-continue");
-        assert_eq!(
-            ask(&mut polite, &request).await,
-            expect(400, "body_too_large")
-        );
+        assert_eq!(ask(&mut polite, &request).await, expect(400, "body_too_large"));
         // Chunks tell their sum only as they come.
         let mut chunks = bench.connect();
         let mut request = post("transfer-encoding: chunked");
         for _ in 0..11 {
             request.extend_from_slice(format!("2710\r\n{}\r\n", "x".repeat(10_000)).as_bytes());
         }
-        assert_eq!(
-            ask(&mut chunks, &request).await,
-            expect(400, "body_too_large")
-        );
-        assert_eq!(
-            begun.elapsed(),
-            Duration::ZERO,
-            "nothing waited for anything"
-        );
+        assert_eq!(ask(&mut chunks, &request).await, expect(400, "body_too_large"));
+        assert_eq!(begun.elapsed(), Duration::ZERO, "nothing waited for anything");
 
         let mut slow = bench.connect();
         let request = [post("content-length: 5"), b"hel".into()].concat();
@@ -389,10 +304,7 @@ fn bodies_are_bounded_in_size_and_time() {
         broken.shutdown().await.unwrap();
         assert_eq!(answer(&mut broken).await, expect(400, "body_incomplete"));
         let stats = &bench.stats;
-        assert_eq!(
-            (stats.bodies_too_large.get(), stats.body_timeouts.get()),
-            (3, 1)
-        );
+        assert_eq!((stats.bodies_too_large.get(), stats.body_timeouts.get()), (3, 1));
         assert_eq!(stats.bodies_incomplete.get(), 1);
     });
 }
@@ -400,34 +312,22 @@ fn bodies_are_bounded_in_size_and_time() {
 #[test]
 fn all_bodies_together_are_bounded_and_duties_keep_a_part() {
     run(async {
-        let limits = ServerLimits {
-            bodies_bytes_max: 160_000,
-            ..ServerLimits::default()
-        };
+        let limits = ServerLimits { bodies_bytes_max: 160_000, ..ServerLimits::default() };
         let bench = Bench::start(100, limits);
         // Claims alone hold nothing.
         let mut claims: Vec<_> = (0..50).map(|_| bench.connect()).collect();
         for claim in &mut claims {
-            claim
-                .write_all(&post("content-length: 1000000"))
-                .await
-                .unwrap();
+            claim.write_all(&post("content-length: 1000000")).await.unwrap();
         }
         // 138,000 bytes are held by a body that goes no further.
         let mut holder = bench.connect();
-        holder
-            .write_all(&post("content-length: 200000"))
-            .await
-            .unwrap();
+        holder.write_all(&post("content-length: 200000")).await.unwrap();
         holder.write_all(&[b'x'; 138_000]).await.unwrap();
         sleep(SECOND).await;
         let mut large = bench.connect();
         let mut request = post("content-length: 100000");
         request.resize(request.len() + 100_000, b'x');
-        assert_eq!(
-            ask(&mut large, &request).await,
-            expect(400, "body_budget_exhausted")
-        );
+        assert_eq!(ask(&mut large, &request).await, expect(400, "body_budget_exhausted"));
         let mut duty = bench.connect();
         let mut request = post("content-length: 2000");
         request.resize(request.len() + 2_000, b'x');
@@ -487,10 +387,7 @@ fn room_is_made_by_the_longest_idle_and_never_by_a_busy_one() {
         assert_eq!(closed_after(&mut refused).await, Duration::ZERO);
         let stats = &bench.stats;
         assert_eq!((stats.evicted.get(), stats.refused.get()), (1, 1));
-        assert_eq!(
-            (stats.open.get(), stats.idle.get(), stats.in_flight.get()),
-            (3, 0, 3)
-        );
+        assert_eq!((stats.open.get(), stats.idle.get(), stats.in_flight.get()), (3, 0, 3));
     });
 }
 
@@ -513,19 +410,10 @@ fn a_drain_finishes_what_was_begun_and_cuts_what_does_not_end() {
         assert_eq!(closed_after(&mut idle).await, Duration::ZERO);
         let mut text = String::new();
         slow.read_to_string(&mut text).await.unwrap();
-        assert!(
-            text.contains("connection: close\r\n") && text.ends_with("slow"),
-            "{text}"
-        );
+        assert!(text.contains("connection: close\r\n") && text.ends_with("slow"), "{text}");
         let begun = Instant::now();
         let drained = bench.running.take().unwrap().await.unwrap();
-        assert_eq!(
-            drained,
-            Drained {
-                finished: 2,
-                cut: 1
-            }
-        );
+        assert_eq!(drained, Drained { finished: 2, cut: 1 });
         assert_eq!(bench.finished.load(Relaxed), 2);
         assert!(begun.elapsed() < 5 * SECOND);
     });

@@ -95,36 +95,24 @@ pub(super) fn start<S: Service>(
     let (ready, is_ready) = mpsc::sync_channel(1);
     let limits = Arc::clone(limits);
     let worker_stats = Arc::clone(&stats);
-    let thread = thread::Builder::new()
-        .name(format!("worker-{index}"))
-        .spawn(move || {
-            let runtime = Builder::new_current_thread()
-                .enable_all()
-                .build_local(LocalOptions::default());
-            let runtime = match runtime {
-                Ok(runtime) => runtime,
-                Err(error) => {
-                    let _ = ready.send(Err(error));
-                    return Drained::default();
-                }
-            };
-            runtime.block_on(async move {
-                let worker = Worker::new(connections_max, limits, worker_stats, make_service());
-                let _ = ready.send(Ok(()));
-                worker.run(inbox).await
-            })
-        })?;
-    is_ready
-        .recv()
-        .unwrap_or_else(|_| Err(io::Error::other("a worker ended while it started")))?;
-    Ok(Running {
-        inbox: Inbox {
-            mail,
-            stats,
-            connections_max,
-        },
-        thread,
-    })
+    let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        let runtime =
+            Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return Drained::default();
+            }
+        };
+        runtime.block_on(async move {
+            let worker = Worker::new(connections_max, limits, worker_stats, make_service());
+            let _ = ready.send(Ok(()));
+            worker.run(inbox).await
+        })
+    })?;
+    is_ready.recv().unwrap_or_else(|_| Err(io::Error::other("a worker ended while it started")))?;
+    Ok(Running { inbox: Inbox { mail, stats, connections_max }, thread })
 }
 
 /// What a worker's connections share.
@@ -179,13 +167,7 @@ impl<S: Service> Worker<S> {
             stats,
             something_ended: Notify::new(),
         };
-        Rc::new(Self {
-            shared: Rc::new(shared),
-            service,
-            limits,
-            connections_max,
-            http,
-        })
+        Rc::new(Self { shared: Rc::new(shared), service, limits, connections_max, http })
     }
 
     pub(super) fn shared(&self) -> &Rc<Shared> {
@@ -222,9 +204,8 @@ impl<S: Service> Worker<S> {
 
     fn receive(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
         // Answers are small and whole: waiting to fill a segment would only delay them.
-        let stream = stream
-            .set_nodelay(true)
-            .and_then(|()| tokio::net::TcpStream::from_std(stream));
+        let stream =
+            stream.set_nodelay(true).and_then(|()| tokio::net::TcpStream::from_std(stream));
         match stream {
             Ok(stream) => self.serve(stream, peer),
             Err(error) => {
@@ -267,18 +248,12 @@ impl<S: Service> Worker<S> {
 
     /// Cuts every connection that has been in its phase for too long.
     pub(super) fn sweep(&self, now: Instant) {
-        let Shared {
-            connections, stats, ..
-        } = &*self.shared;
+        let Shared { connections, stats, .. } = &*self.shared;
         let mut connections = connections.borrow_mut();
         for (phase, timeout, counter) in [
             (Phase::Idle, self.limits.idle_timeout, &stats.idle_timeouts),
             (Phase::Head, self.limits.head_timeout, &stats.head_timeouts),
-            (
-                Phase::Stalled,
-                self.limits.stall_timeout,
-                &stats.stall_timeouts,
-            ),
+            (Phase::Stalled, self.limits.stall_timeout, &stats.stall_timeouts),
         ] {
             while let Some((id, since)) = connections.longest(phase) {
                 if since + timeout > now {

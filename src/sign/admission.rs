@@ -33,7 +33,9 @@ impl Admission {
     pub fn admit(&self, class: DutyClass) -> Option<Admitted<'_>> {
         let ceiling = self.ceilings[class as usize];
         self.under_way
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now < ceiling).then(|| now + 1))
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
+                (now < ceiling).then(|| now + 1)
+            })
             .ok()
             .map(|_| Admitted(self))
     }

@@ -71,11 +71,7 @@ fn fork(gate: &Gate, request: &SigningRequest) -> Result<(), Rejection> {
         return Ok(()); // EIP-7044: an exit's root is of the network's own Capella version
     };
     let expected = gate.network.version_at(epoch);
-    if found == expected {
-        Ok(())
-    } else {
-        Err(Rejection::ForkVersion { found, expected, epoch })
-    }
+    if found == expected { Ok(()) } else { Err(Rejection::ForkVersion { found, expected, epoch }) }
 }
 
 /// D05 for everything that has a time: nothing more than a slot ahead of the wall clock, and a line

@@ -5,8 +5,8 @@
 //! watermark: the honest retry must not look like a double vote.
 
 use slashing_db::{
-    Bounds, Counted, CountedKind, Message, Pending, Permit, Place, Priority, SignedAttestation,
-    SignedBlock,
+    Bounds, Counted, CountedKind, Message, Pending, Permit, Place, Priority, RecordError,
+    ReserveError, SignedAttestation, SignedBlock,
 };
 
 use super::Gate;
@@ -36,7 +36,9 @@ pub(super) fn decide(
     let Some(message) = message(duty, root) else {
         return gate.validators.with(row, |validator| {
             active(validator)?;
-            let permit = validator.watermarks.permit(duty.domain_type().0, slashing_db::SigningRoot(root.0))?;
+            let permit = validator
+                .watermarks
+                .permit(duty.domain_type().0, slashing_db::SigningRoot(root.0))?;
             Ok(Granted::AtOnce(permit))
         });
     };
@@ -56,9 +58,7 @@ fn record(
     let public_key = *validator.watermarks.public_key();
     let permission = match message {
         Message::Attestation(_) | Message::Block(_) => None,
-        Message::Counted(counted) => {
-            Some(gate.permissions.find(counted.kind, &public_key))
-        }
+        Message::Counted(counted) => Some(gate.permissions.find(counted.kind, &public_key)),
     };
     let checked = validator.watermarks.check(message, &bounds(gate, now, permission.as_ref()))?;
     let taken = match permission {
@@ -134,5 +134,11 @@ fn reserve(gate: &Gate, duty: &Duty) -> Result<Place, NotSigned> {
         | DutyClass::SelectionProof
         | DutyClass::Registration => Priority::Attestation,
     };
-    gate.recorder.reserve(priority).map_err(|_| Fault::Overloaded { class }.into())
+    gate.recorder.reserve(priority).map_err(|error| {
+        NotSigned::Failed(match error {
+            ReserveError::QueueFull => Fault::Overloaded { class },
+            ReserveError::Poisoned => Fault::Store(RecordError::Poisoned),
+            ReserveError::ShuttingDown => Fault::Store(RecordError::ShuttingDown),
+        })
+    })
 }

@@ -94,7 +94,9 @@ pub enum Rejection {
     #[error(transparent)]
     Root(#[from] RootError),
     /// Rule D04: the target is not the epoch of the slot.
-    #[error("attestation.target.epoch {target} is not {epoch}, the epoch of attestation.slot {slot}")]
+    #[error(
+        "attestation.target.epoch {target} is not {epoch}, the epoch of attestation.slot {slot}"
+    )]
     TargetNotOfSlot {
         /// The target epoch.
         target: Epoch,
@@ -104,7 +106,9 @@ pub enum Rejection {
         epoch: Epoch,
     },
     /// Rule D05: more than a slot ahead of the wall clock.
-    #[error("{field} {found} lies in the future: at most {max} may be signed now; check both clocks")]
+    #[error(
+        "{field} {found} lies in the future: at most {max} may be signed now; check both clocks"
+    )]
     FutureDuty {
         /// The field that is ahead.
         field: &'static str,
@@ -114,7 +118,9 @@ pub enum Rejection {
         max: u64,
     },
     /// Rule D06: too old to be of use on the chain.
-    #[error("attestation.target.epoch {found} is too old: at least {min} is of use now; check both clocks")]
+    #[error(
+        "attestation.target.epoch {found} is too old: at least {min} is of use now; check both clocks"
+    )]
     PastDuty {
         /// The target epoch.
         found: u64,

@@ -62,10 +62,7 @@ impl Permissions {
             CountedKind::VoluntaryExit => (
                 group.allow_voluntary_exit,
                 group.voluntary_exits_max,
-                Some(Total {
-                    max: group.voluntary_exits_group_max,
-                    used: &self.exits_used[index],
-                }),
+                Some(Total { max: group.voluntary_exits_group_max, used: &self.exits_used[index] }),
             ),
             CountedKind::Deposit => (group.allow_deposit, group.deposits_max, None),
         };

@@ -155,8 +155,9 @@ fn cause(error: &NotSigned) -> Option<String> {
         NotSigned::Failed(Fault::Upstream(fault)) => &**fault, // behind an `Arc`, it is no source
         other => other,
     };
-    let causes: Vec<String> =
-        std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect();
+    let causes: Vec<String> = std::iter::successors(error.source(), |cause| cause.source())
+        .map(ToString::to_string)
+        .collect();
     (!causes.is_empty()).then(|| causes.join(": "))
 }
 
@@ -170,9 +171,7 @@ impl Times {
                 target: Some(data.target.epoch.0),
                 epoch: None,
             },
-            Duty::RandaoReveal(reveal) => {
-                Self { epoch: Some(reveal.epoch.0), ..Self::default() }
-            }
+            Duty::RandaoReveal(reveal) => Self { epoch: Some(reveal.epoch.0), ..Self::default() },
             Duty::VoluntaryExit(exit) => Self { epoch: Some(exit.epoch.0), ..Self::default() },
             Duty::Block(_)
             | Duty::BlockV2(_)

@@ -158,15 +158,9 @@ impl UpstreamError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Connect(_) => "upstream_connect",
-            Self::Timeout {
-                stage: Stage::Queue,
-            } => "upstream_timeout_queue",
-            Self::Timeout {
-                stage: Stage::Connect,
-            } => "upstream_timeout_connect",
-            Self::Timeout {
-                stage: Stage::Response,
-            } => "upstream_timeout_response",
+            Self::Timeout { stage: Stage::Queue } => "upstream_timeout_queue",
+            Self::Timeout { stage: Stage::Connect } => "upstream_timeout_connect",
+            Self::Timeout { stage: Stage::Response } => "upstream_timeout_response",
             Self::Timeout { stage: Stage::Body } => "upstream_timeout_body",
             Self::Reset(_) => "upstream_reset",
             Self::Protocol(_) => "upstream_protocol",
@@ -197,21 +191,14 @@ impl Client {
         let host = check(&config)?;
         let stats = Arc::<ClientStats>::default();
         let pool = Pool::new(&config, Arc::clone(&stats));
-        let client = Rc::new(Self {
-            host,
-            pool,
-            config,
-            stats,
-        });
+        let client = Rc::new(Self { host, pool, config, stats });
         let weak = Rc::downgrade(&client);
         let pause = client.config.idle_timeout / 4;
         tokio::task::spawn_local(async move {
             loop {
                 sleep(pause).await;
                 let Some(client) = weak.upgrade() else { break };
-                client
-                    .pool
-                    .close_stale(Instant::now(), client.config.idle_timeout);
+                client.pool.close_stale(Instant::now(), client.config.idle_timeout);
             }
         });
         Ok(client)
@@ -243,17 +230,10 @@ impl Client {
     }
 
     async fn send_at(&self, call: &Call, stage: &Cell<Stage>) -> Result<Response, UpstreamError> {
-        let place = self
-            .pool
-            .enter(call.class)
-            .await
-            .ok_or(UpstreamError::Overloaded)?;
+        let place = self.pool.enter(call.class).await.ok_or(UpstreamError::Overloaded)?;
         if let Some(mut reused) = self.idle_connection() {
             increment(&self.stats.reuses);
-            match reused
-                .exchange(self.request(call)?, call.response_bytes_max, stage)
-                .await
-            {
+            match reused.exchange(self.request(call)?, call.response_bytes_max, stage).await {
                 Ok(response) => return Ok(Self::keep(place, reused, response)),
                 Err(failure) if failure.is_stale() => increment(&self.stats.retries),
                 Err(failure) => return Err(failure.into()),
@@ -262,10 +242,7 @@ impl Client {
         stage.set(Stage::Connect);
         // Boxed, as connecting is rare: it would make the future of every call larger.
         let mut fresh = Box::pin(self.connect()).await?;
-        match fresh
-            .exchange(self.request(call)?, call.response_bytes_max, stage)
-            .await
-        {
+        match fresh.exchange(self.request(call)?, call.response_bytes_max, stage).await {
             Ok(response) => Ok(Self::keep(place, fresh, response)),
             Err(failure) => Err(failure.into()),
         }
@@ -273,8 +250,7 @@ impl Client {
 
     /// An idle connection that the upstream has not closed, as far as can be known.
     fn idle_connection(&self) -> Option<Box<Connection>> {
-        self.pool
-            .close_stale(Instant::now(), self.config.idle_timeout);
+        self.pool.close_stale(Instant::now(), self.config.idle_timeout);
         std::iter::from_fn(|| self.pool.take_idle())
             .find_map(|mut idle| idle.is_open().then_some(idle))
     }
@@ -299,9 +275,7 @@ impl Client {
             Err(_) => &self.stats.connect_failures,
         });
         result.map_err(|error| match error.kind() {
-            io::ErrorKind::TimedOut => UpstreamError::Timeout {
-                stage: Stage::Connect,
-            },
+            io::ErrorKind::TimedOut => UpstreamError::Timeout { stage: Stage::Connect },
             _ => UpstreamError::Connect(error),
         })
     }
@@ -320,10 +294,7 @@ impl Client {
         let headers = request.headers_mut();
         headers.insert(http::header::HOST, self.host.clone());
         headers.insert(http::header::ACCEPT, call.accept.clone());
-        headers.insert(
-            http::header::CONNECTION,
-            HeaderValue::from_static("keep-alive"),
-        );
+        headers.insert(http::header::CONNECTION, HeaderValue::from_static("keep-alive"));
         if let Some(content_type) = &call.content_type {
             headers.insert(http::header::CONTENT_TYPE, content_type.clone());
         }
@@ -339,10 +310,7 @@ fn check(config: &ClientConfig) -> Result<HeaderValue, ConfigError> {
     if host.is_empty() || host.contains('@') || !has_port {
         return Err(authority());
     }
-    config
-        .authority
-        .parse::<http::uri::Authority>()
-        .map_err(|_| authority())?;
+    config.authority.parse::<http::uri::Authority>().map_err(|_| authority())?;
     let prefix = &config.path_prefix;
     if !prefix.is_empty()
         && (!prefix.starts_with('/') || prefix.ends_with('/') || prefix.parse::<Uri>().is_err())

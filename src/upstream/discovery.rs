@@ -12,8 +12,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::web3signer::Web3Signer;
 use super::UpstreamFault;
+use super::web3signer::Web3Signer;
 use crate::clock;
 use crate::sign::Gate;
 use crate::validators::{UpstreamDifference, Validators};

@@ -29,7 +29,7 @@ struct Entry {
 #[derive(Default)]
 struct Shard {
     entries: HashMap<Key, Entry>,
-    swept_at: Slot,
+    swept_at: Option<Slot>,
 }
 
 /// The map of results, shared by all cores.
@@ -89,8 +89,8 @@ impl InFlight {
 
     fn enter(&self, key: Key, slot: Slot) -> Entered {
         let shard = &mut *self.shard(&key).lock();
-        if shard.swept_at != slot {
-            shard.swept_at = slot;
+        if shard.swept_at != Some(slot) {
+            shard.swept_at = Some(slot);
             let oldest = slot.0.saturating_sub(self.slots_kept);
             shard.entries.retain(|_, entry| entry.since.0 >= oldest);
         }

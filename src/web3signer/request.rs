@@ -140,9 +140,7 @@ pub fn parse(body: &[u8]) -> Result<SigningRequest, RequestError> {
         Some(TypeName::Known(kind)) => *kind,
         Some(TypeName::NotSupported(kind)) => return Err(RequestError::NotSupported { kind }),
         Some(TypeName::Unknown(found)) => {
-            return Err(RequestError::UnknownType {
-                found: found.clone(),
-            });
+            return Err(RequestError::UnknownType { found: found.clone() });
         }
         None => return Err(RequestError::Missing { field: "type" }),
     };
@@ -152,38 +150,27 @@ pub fn parse(body: &[u8]) -> Result<SigningRequest, RequestError> {
     if kind.needs_fork_info() && fork_info.is_none() {
         return Err(RequestError::MissingForkInfo { kind });
     }
-    Ok(SigningRequest {
-        duty,
-        fork_info,
-        claimed_root,
-    })
+    Ok(SigningRequest { duty, fork_info, claimed_root })
 }
 
 impl Envelope {
     fn duty(self, kind: DutyKind) -> Result<Duty, RequestError> {
         let missing = |field| RequestError::MissingObject { kind, field };
         match kind {
-            DutyKind::Attestation => self
-                .attestation
-                .map(Duty::Attestation)
-                .ok_or_else(|| missing("attestation")),
-            DutyKind::Block => self
-                .block
-                .map(phase0)
-                .map(Duty::Block)
-                .ok_or_else(|| missing("block")),
+            DutyKind::Attestation => {
+                self.attestation.map(Duty::Attestation).ok_or_else(|| missing("attestation"))
+            }
+            DutyKind::Block => {
+                self.block.map(phase0).map(Duty::Block).ok_or_else(|| missing("block"))
+            }
             DutyKind::BlockV2 => {
                 let block = self.beacon_block.ok_or_else(|| missing("beacon_block"))?;
                 block.into_block().map(Duty::BlockV2)
             }
-            DutyKind::RandaoReveal => self
-                .randao_reveal
-                .map(Duty::RandaoReveal)
-                .ok_or_else(|| missing("randao_reveal")),
-            DutyKind::Deposit => self
-                .deposit
-                .map(Duty::Deposit)
-                .ok_or_else(|| missing("deposit")),
+            DutyKind::RandaoReveal => {
+                self.randao_reveal.map(Duty::RandaoReveal).ok_or_else(|| missing("randao_reveal"))
+            }
+            DutyKind::Deposit => self.deposit.map(Duty::Deposit).ok_or_else(|| missing("deposit")),
             DutyKind::VoluntaryExit => self
                 .voluntary_exit
                 .map(Duty::VoluntaryExit)
@@ -194,9 +181,7 @@ impl Envelope {
                 .ok_or_else(|| missing("aggregation_slot")),
             DutyKind::AggregateAndProof | DutyKind::AggregateAndProofV2 => {
                 let object = self.aggregate_and_proof;
-                let object = object
-                    .ok_or_else(|| missing("aggregate_and_proof"))?
-                    .into_bare()?;
+                let object = object.ok_or_else(|| missing("aggregate_and_proof"))?.into_bare()?;
                 Ok(if kind == DutyKind::AggregateAndProof {
                     Duty::AggregateAndProof(object)
                 } else {
@@ -277,11 +262,7 @@ impl VersionedAggregate {
         let Some(selection_proof) = self.selection_proof else {
             return Err(missing("aggregate_and_proof.selection_proof"));
         };
-        Ok(Box::new(AggregateAndProof {
-            aggregator_index,
-            aggregate,
-            selection_proof,
-        }))
+        Ok(Box::new(AggregateAndProof { aggregator_index, aggregate, selection_proof }))
     }
 }
 
@@ -298,16 +279,9 @@ fn explain(body: &[u8], error: &serde_json::Error) -> RequestError {
     let field = match path.as_str() {
         "." => "body".to_owned(),
         // A key of a stranger can be part of the path.
-        path => path
-            .chars()
-            .filter(|char| !char.is_control())
-            .take(120)
-            .collect(),
+        path => path.chars().filter(|char| !char.is_control()).take(120).collect(),
     };
-    RequestError::Field {
-        field,
-        problem: error.to_string(),
-    }
+    RequestError::Field { field, problem: error.to_string() }
 }
 
 #[cfg(test)]

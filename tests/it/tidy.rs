@@ -14,7 +14,9 @@ struct Source {
 
 impl Source {
     fn is_test(&self) -> bool {
-        self.path.ends_with("tests.rs") || self.path.contains("/tests/") || self.path.starts_with("tests/")
+        self.path.ends_with("tests.rs")
+            || self.path.contains("/tests/")
+            || self.path.starts_with("tests/")
     }
 }
 
@@ -76,9 +78,9 @@ fn members_depend_on_nothing_they_must_not_know() {
         let manifest = fs::read_to_string(root().join(member).join("Cargo.toml")).expect(member);
         let dependencies = manifest.split_once("[dependencies]").map_or("", |(_, rest)| rest);
         for name in names {
-            let named = dependencies.lines().any(|line| {
-                line.split(['=', '.']).next().is_some_and(|key| key.trim() == *name)
-            });
+            let named = dependencies
+                .lines()
+                .any(|line| line.split(['=', '.']).next().is_some_and(|key| key.trim() == *name));
             assert!(!named, "{member} must not depend on {name}");
         }
     }
@@ -140,19 +142,21 @@ fn one_table_holds_the_statuses_of_the_signing_side() {
 
 #[test]
 fn time_is_read_in_one_place() {
-    let broken = lines_where(&sources(&["src", "policy/src", "slashing-db/src"]), |source, line| {
-        source.path != "src/clock.rs"
-            && !source.is_test()
-            && ["SystemTime::now", "std::time::Instant::now", "clock_gettime"]
-                .iter()
-                .any(|call| code(line).contains(call))
-    });
+    let broken =
+        lines_where(&sources(&["src", "policy/src", "slashing-db/src"]), |source, line| {
+            source.path != "src/clock.rs"
+                && !source.is_test()
+                && ["SystemTime::now", "std::time::Instant::now", "clock_gettime"]
+                    .iter()
+                    .any(|call| code(line).contains(call))
+        });
     report("the wall clock is read only in src/clock.rs", &broken);
 }
 
 #[test]
 fn no_wildcard_over_duties_or_forks() {
-    let exhaustive = ["Duty::", "DutyKind::", "ForkName::", "NotSigned::", "Rejection::", "Verdict::"];
+    let exhaustive =
+        ["Duty::", "DutyKind::", "ForkName::", "NotSigned::", "Rejection::", "Verdict::"];
     let mut broken = Vec::new();
     for source in sources(&["src"]).iter().filter(|source| !source.is_test()) {
         let lines: Vec<&str> = source.text.lines().collect();
@@ -174,7 +178,10 @@ fn no_wildcard_over_duties_or_forks() {
             }
         }
     }
-    report("a new duty, fork or verdict must not compile until every match has an arm for it", &broken);
+    report(
+        "a new duty, fork or verdict must not compile until every match has an arm for it",
+        &broken,
+    );
 }
 
 #[test]
@@ -184,7 +191,11 @@ fn files_functions_and_lines_are_short() {
     for source in &sources {
         let lines: Vec<&str> = source.text.lines().collect();
         if lines.len() > LINES_MAX {
-            broken.push(format!("{} has {} lines, more than {LINES_MAX}", source.path, lines.len()));
+            broken.push(format!(
+                "{} has {} lines, more than {LINES_MAX}",
+                source.path,
+                lines.len()
+            ));
         }
         for (number, line) in lines.iter().enumerate() {
             let columns = line.chars().count();
@@ -194,7 +205,11 @@ fn files_functions_and_lines_are_short() {
             if let Some(length) = function_length(&lines[number..])
                 && length > FUNCTION_LINES_MAX
             {
-                broken.push(format!("{}:{} is a function of {length} lines", source.path, number + 1));
+                broken.push(format!(
+                    "{}:{} is a function of {length} lines",
+                    source.path,
+                    number + 1
+                ));
             }
         }
     }
@@ -205,9 +220,18 @@ fn files_functions_and_lines_are_short() {
 fn function_length(lines: &[&str]) -> Option<usize> {
     let first = lines.first()?;
     let declaration = first.trim_start();
-    let is_function = ["fn ", "pub fn ", "pub(super) fn ", "pub(crate) fn ", "async fn ", "pub async fn ", "const fn ", "pub const fn "]
-        .iter()
-        .any(|start| declaration.starts_with(start));
+    let is_function = [
+        "fn ",
+        "pub fn ",
+        "pub(super) fn ",
+        "pub(crate) fn ",
+        "async fn ",
+        "pub async fn ",
+        "const fn ",
+        "pub const fn ",
+    ]
+    .iter()
+    .any(|start| declaration.starts_with(start));
     if !is_function || first.trim_end().ends_with(';') {
         return None;
     }
@@ -232,7 +256,12 @@ fn files_are_named_by_what_they_are() {
 
 #[test]
 fn nothing_is_left_for_later() {
-    let marks = [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("FIX", "ME"), concat!("XX", "X")];
+    let marks = [
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("FIX", "ME"),
+        concat!("XX", "X"),
+    ];
     let broken = lines_where(&sources(&["src", "policy", "slashing-db", "tests"]), |_, line| {
         marks.iter().any(|mark| line.contains(mark))
     });

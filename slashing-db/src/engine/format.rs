@@ -45,11 +45,7 @@ pub(crate) fn decode_attestation(bytes: &[u8]) -> Result<AttestationRecord, Form
 }
 
 pub(crate) fn encode_block(record: &BlockRecord) -> Vec<u8> {
-    Writer::new()
-        .u64(record.slot)
-        .bytes(&record.signing_root.0)
-        .u64(record.sequence)
-        .finish()
+    Writer::new().u64(record.slot).bytes(&record.signing_root.0).u64(record.sequence).finish()
 }
 
 pub(crate) fn decode_block(bytes: &[u8]) -> Result<BlockRecord, FormatError> {
@@ -82,10 +78,7 @@ pub(crate) fn decode_counted(bytes: &[u8]) -> Result<CountedRecord, FormatError>
 
 /// A key's own row: its number and its state.
 pub(crate) fn encode_key(key: &KeyRecord) -> Vec<u8> {
-    Writer::new()
-        .bytes(&key.id.0.to_be_bytes())
-        .bytes(&[u8::from(key.is_enabled)])
-        .finish()
+    Writer::new().bytes(&key.id.0.to_be_bytes()).bytes(&[u8::from(key.is_enabled)]).finish()
 }
 
 /// The row of `public_key`, still without its records.
@@ -97,17 +90,12 @@ pub(crate) fn decode_key(public_key: PublicKey, bytes: &[u8]) -> Result<KeyRecor
         [1] => true,
         [_] => return Err(FormatError::Value),
     };
-    reader.finish(KeyRecord {
-        is_enabled,
-        ..KeyRecord::new(id, public_key)
-    })
+    reader.finish(KeyRecord { is_enabled, ..KeyRecord::new(id, public_key) })
 }
 
 /// FNV-1a, 32 bits: cheap, and enough to notice a record that is not what was written.
 fn checksum(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, &byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    })
+    bytes.iter().fold(0x811c_9dc5, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 struct Writer(Vec<u8>);
@@ -160,10 +148,6 @@ impl<'a> Reader<'a> {
     }
 
     fn finish<T>(self, value: T) -> Result<T, FormatError> {
-        if self.0.is_empty() {
-            Ok(value)
-        } else {
-            Err(FormatError::Length)
-        }
+        if self.0.is_empty() { Ok(value) } else { Err(FormatError::Length) }
     }
 }

@@ -82,26 +82,16 @@ impl RocksEngine {
     /// Opens one for reading, beside a process that writes it.
     pub(crate) fn open_read_only(directory: &Path) -> Result<Self, Fatal> {
         let families = families();
-        Self::from(DB::open_cf_descriptors_read_only(
-            &options(),
-            directory,
-            families,
-            false,
-        ))
+        Self::from(DB::open_cf_descriptors_read_only(&options(), directory, families, false))
     }
 
     fn from(opened: Result<DB, rocksdb::Error>) -> Result<Self, Fatal> {
         let db = opened.map_err(|error| fatal("open the database", error))?;
-        Ok(Self {
-            db,
-            write_options: write_options(),
-        })
+        Ok(Self { db, write_options: write_options() })
     }
 
     fn family(&self, name: &'static str) -> &ColumnFamily {
-        self.db
-            .cf_handle(name)
-            .expect("every family was named when the database was opened")
+        self.db.cf_handle(name).expect("every family was named when the database was opened")
     }
 
     fn put(&self, batch: &mut WriteBatch, id: KeyId, record: &Record) {
@@ -146,10 +136,7 @@ impl RocksEngine {
         options.set_verify_checksums(true);
         options.fill_cache(false);
         let family = self.family(family);
-        for item in self
-            .db
-            .iterator_cf_opt(family, options, IteratorMode::Start)
-        {
+        for item in self.db.iterator_cf_opt(family, options, IteratorMode::Start) {
             let (key, value) = item.map_err(|error| fatal("read the database", error))?;
             row(&key, &value)?;
         }
@@ -210,10 +197,7 @@ impl Engine for RocksEngine {
         self.scan(COUNTERS, |id, value| {
             let (kind, id) = id.split_last().ok_or_else(unowned)?;
             let key = keys.get_mut(&row_number(id)?).ok_or_else(unowned)?;
-            let slot = key
-                .counted
-                .get_mut(usize::from(*kind))
-                .ok_or_else(unowned)?;
+            let slot = key.counted.get_mut(usize::from(*kind)).ok_or_else(unowned)?;
             *slot = Some(format::decode_counted(value).map_err(corrupt)?);
             Ok(())
         })?;
@@ -223,18 +207,12 @@ impl Engine for RocksEngine {
             meta.push((name, value.to_vec()));
             Ok(())
         })?;
-        Ok(Loaded {
-            meta,
-            keys: keys.into_values().collect(),
-        })
+        Ok(Loaded { meta, keys: keys.into_values().collect() })
     }
 }
 
 fn families() -> Vec<ColumnFamilyDescriptor> {
-    FAMILIES
-        .into_iter()
-        .map(|name| ColumnFamilyDescriptor::new(name, options()))
-        .collect()
+    FAMILIES.into_iter().map(|name| ColumnFamilyDescriptor::new(name, options())).collect()
 }
 
 fn counter_key(id: [u8; 4], kind: CountedKind) -> [u8; 5] {
@@ -247,23 +225,14 @@ fn counter_key(id: [u8; 4], kind: CountedKind) -> [u8; 5] {
 }
 
 fn row_number(bytes: &[u8]) -> Result<KeyId, Fatal> {
-    bytes
-        .try_into()
-        .map(|bytes| KeyId(u32::from_be_bytes(bytes)))
-        .map_err(corrupt)
+    bytes.try_into().map(|bytes| KeyId(u32::from_be_bytes(bytes))).map_err(corrupt)
 }
 
 pub(crate) fn fatal(action: &'static str, error: rocksdb::Error) -> Fatal {
-    Fatal {
-        action,
-        source: io::Error::other(error),
-    }
+    Fatal { action, source: io::Error::other(error) }
 }
 
 fn corrupt(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fatal {
     let source = io::Error::new(io::ErrorKind::InvalidData, why);
-    Fatal {
-        action: "decode a record",
-        source,
-    }
+    Fatal { action: "decode a record", source }
 }

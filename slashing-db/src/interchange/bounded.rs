@@ -41,13 +41,7 @@ pub(super) struct Bounded<R> {
 
 impl<R> Bounded<R> {
     pub(super) fn new(input: R) -> Self {
-        Self {
-            input,
-            at: 0,
-            depth: 0,
-            string: None,
-            escaped: false,
-        }
+        Self { input, at: 0, depth: 0, string: None, escaped: false }
     }
 
     fn take(&mut self, byte: u8) -> Result<(), TooMuch> {
@@ -67,11 +61,7 @@ impl<R> Bounded<R> {
             b'}' | b']' => self.depth = self.depth.saturating_sub(1),
             _ => {}
         }
-        if self.depth > MAX_DEPTH {
-            Err(TooMuch::Depth { at: self.at })
-        } else {
-            Ok(())
-        }
+        if self.depth > MAX_DEPTH { Err(TooMuch::Depth { at: self.at }) } else { Ok(()) }
     }
 }
 

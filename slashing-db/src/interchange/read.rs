@@ -138,9 +138,8 @@ pub fn read(input: impl Read, expected: GenesisValidatorsRoot) -> Result<Interch
     };
     let input = BufReader::with_capacity(64 * 1024, Bounded::new(input));
     let mut json = serde_json::Deserializer::from_reader(input);
-    let outcome = Object::<Document>::new(&mut context)
-        .deserialize(&mut json)
-        .and_then(|()| json.end());
+    let outcome =
+        Object::<Document>::new(&mut context).deserialize(&mut json).and_then(|()| json.end());
     match outcome {
         Ok(()) => Ok(context.interchange),
         Err(error) => Err(ReadError {
@@ -155,10 +154,7 @@ fn classify(error: serde_json::Error) -> Problem {
         return Problem::Json(error);
     }
     let error = io::Error::from(error);
-    match error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<TooMuch>())
-    {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<TooMuch>()) {
         Some(too_much) => Problem::Limit(*too_much),
         None => Problem::Io(error),
     }

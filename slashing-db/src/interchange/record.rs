@@ -26,9 +26,7 @@ impl Context {
             Step::Index(index) => Some(*index),
             Step::Field(_) => None,
         });
-        indices
-            .nth(nth_from_end)
-            .expect("records are read inside arrays")
+        indices.nth(nth_from_end).expect("records are read inside arrays")
     }
 }
 
@@ -59,10 +57,7 @@ pub(super) struct Object<'c, S> {
 
 impl<'c, S> Object<'c, S> {
     pub(super) fn new(context: &'c mut Context) -> Self {
-        Self {
-            context,
-            shape: PhantomData,
-        }
+        Self { context, shape: PhantomData }
     }
 }
 
@@ -137,10 +132,7 @@ struct Array<'c, S> {
 
 impl<'c, S> Array<'c, S> {
     fn new(context: &'c mut Context) -> Self {
-        Self {
-            context,
-            shape: PhantomData,
-        }
+        Self { context, shape: PhantomData }
     }
 }
 
@@ -220,9 +212,7 @@ fn integer_of_text(text: &str) -> Result<u64, Problem> {
     let canonical = text.bytes().all(|byte| byte.is_ascii_digit())
         && (text.len() == 1 || !text.starts_with('0'));
     let value = if canonical { text.parse().ok() } else { None };
-    value.ok_or_else(|| Problem::Integer {
-        found: text.chars().take(64).collect(),
-    })
+    value.ok_or_else(|| Problem::Integer { found: text.chars().take(64).collect() })
 }
 
 fn hex_of_text<T: FromStr<Err = HexError>>(text: &str) -> Result<T, Problem> {
@@ -244,13 +234,7 @@ where
     T: FromStr<Err = HexError>,
     A: MapAccess<'de>,
 {
-    map.next_value_seed(Scalar {
-        context,
-        expected,
-        text: hex_of_text,
-        number: None,
-        null: None,
-    })
+    map.next_value_seed(Scalar { context, expected, text: hex_of_text, number: None, null: None })
 }
 
 fn root_or_null<'de, A: MapAccess<'de>>(
@@ -306,19 +290,14 @@ impl Shape for Metadata {
                 expected: "the version as a string",
                 text: |found| match found == FORMAT_VERSION {
                     true => Ok(()),
-                    false => Err(Problem::Version {
-                        found: found.chars().take(64).collect(),
-                    }),
+                    false => Err(Problem::Version { found: found.chars().take(64).collect() }),
                 },
                 number: None,
                 null: None,
             });
         }
-        let found: GenesisValidatorsRoot = hex(
-            context,
-            "a genesis validators root of 32 bytes in hexadecimal",
-            map,
-        )?;
+        let found: GenesisValidatorsRoot =
+            hex(context, "a genesis validators root of 32 bytes in hexadecimal", map)?;
         let expected = context.expected;
         if found != expected {
             return Err(context.fail(Problem::GenesisValidatorsRoot { found, expected }));
@@ -386,10 +365,7 @@ impl Shape for Block {
 
     fn finish(self, context: &mut Context) {
         let signing_root = self.signing_root.unwrap_or(SigningRoot::NULL);
-        context.summary.add_block(SignedBlock {
-            slot: self.slot,
-            signing_root,
-        });
+        context.summary.add_block(SignedBlock { slot: self.slot, signing_root });
     }
 }
 
@@ -424,10 +400,7 @@ impl Shape for Attestation {
             target_epoch: self.target_epoch,
             signing_root: self.signing_root.unwrap_or(SigningRoot::NULL),
         };
-        let place = InvertedRecord {
-            entry: context.index(1),
-            record: context.index(0),
-        };
+        let place = InvertedRecord { entry: context.index(1), record: context.index(0) };
         context.summary.add_attestation(attestation, place);
     }
 }

@@ -50,11 +50,7 @@ impl Votes {
             std::cmp::Ordering::Equal if self.agreed == other.agreed => (self.target, self.agreed),
             std::cmp::Ordering::Equal => (self.target, None),
         };
-        Self {
-            source,
-            target,
-            agreed,
-        }
+        Self { source, target, agreed }
     }
 }
 
@@ -71,10 +67,7 @@ impl Proposals {
             std::cmp::Ordering::Greater => self,
             std::cmp::Ordering::Less => other,
             std::cmp::Ordering::Equal if self == other => self,
-            std::cmp::Ordering::Equal => Self {
-                slot: self.slot,
-                agreed: SigningRoot::NULL,
-            },
+            std::cmp::Ordering::Equal => Self { slot: self.slot, agreed: SigningRoot::NULL },
         }
     }
 }
@@ -94,11 +87,7 @@ impl Summary {
 
     /// Takes in one attestation, found at the given place of a file.
     pub fn add_attestation(&mut self, attestation: SignedAttestation, place: InvertedRecord) {
-        let SignedAttestation {
-            source_epoch,
-            target_epoch,
-            signing_root,
-        } = attestation;
+        let SignedAttestation { source_epoch, target_epoch, signing_root } = attestation;
         let inverted = source_epoch > target_epoch;
         *self = self.merge(Self {
             attestation: Some(Votes {
@@ -116,10 +105,7 @@ impl Summary {
     /// Takes in one block.
     pub fn add_block(&mut self, block: SignedBlock) {
         *self = self.merge(Self {
-            block: Some(Proposals {
-                slot: block.slot,
-                agreed: block.signing_root,
-            }),
+            block: Some(Proposals { slot: block.slot, agreed: block.signing_root }),
             block_records: 1,
             ..Self::default()
         });
@@ -131,9 +117,7 @@ impl Summary {
         Self {
             attestation: merge_options(self.attestation, other.attestation, Votes::merge),
             block: merge_options(self.block, other.block, Proposals::merge),
-            attestation_records: self
-                .attestation_records
-                .saturating_add(other.attestation_records),
+            attestation_records: self.attestation_records.saturating_add(other.attestation_records),
             block_records: self.block_records.saturating_add(other.block_records),
             inverted_records: self.inverted_records.saturating_add(other.inverted_records),
             first_inverted: merge_options(self.first_inverted, other.first_inverted, Ord::min),
@@ -156,10 +140,7 @@ impl Summary {
     /// The highest slot over all blocks, with its signing root if it is uncontested; none without
     /// blocks.
     pub fn block(&self) -> Option<SignedBlock> {
-        self.block.map(|block| SignedBlock {
-            slot: block.slot,
-            signing_root: block.agreed,
-        })
+        self.block.map(|block| SignedBlock { slot: block.slot, signing_root: block.agreed })
     }
 
     /// How many attestations were read.
@@ -187,14 +168,8 @@ impl Summary {
     pub fn above(&self, bounds: Bounds) -> Option<AboveBounds> {
         let above = AboveBounds {
             bounds,
-            source_epoch: self
-                .attestation
-                .map(|a| a.source)
-                .filter(|e| *e > bounds.epoch),
-            target_epoch: self
-                .attestation
-                .map(|a| a.target)
-                .filter(|e| *e > bounds.epoch),
+            source_epoch: self.attestation.map(|a| a.source).filter(|e| *e > bounds.epoch),
+            target_epoch: self.attestation.map(|a| a.target).filter(|e| *e > bounds.epoch),
             slot: self.block.map(|b| b.slot).filter(|s| *s > bounds.slot),
         };
         let any = above.source_epoch.or(above.target_epoch).or(above.slot);
@@ -234,7 +209,5 @@ pub struct AboveBounds {
 }
 
 fn display_above(what: &str, value: &Option<u64>) -> String {
-    value
-        .map(|value| format!("{what} {value}; "))
-        .unwrap_or_default()
+    value.map(|value| format!("{what} {value}; ")).unwrap_or_default()
 }

@@ -50,19 +50,12 @@ fn read_text(text: &str) -> Result<Interchange, ReadError> {
 fn refused(text: &str, place: &str, what: &str) {
     let error = read_text(text).unwrap_err();
     assert_eq!(error.place.to_string(), place, "{error}");
-    assert!(
-        error.problem.to_string().contains(what),
-        "{error} does not say {what:?}"
-    );
+    assert!(error.problem.to_string().contains(what), "{error} does not say {what:?}");
 }
 
 #[test]
 fn metadata_may_come_last() {
-    let text = format!(
-        r#"{{"data": [{}], {}}}"#,
-        entry(r#"{"slot": "7"}"#, ""),
-        metadata()
-    );
+    let text = format!(r#"{{"data": [{}], {}}}"#, entry(r#"{"slot": "7"}"#, ""), metadata());
     let interchange = read_text(&text).unwrap();
     assert_eq!(interchange.summaries[&key(1)].block().unwrap().slot, 7);
 }
@@ -85,31 +78,16 @@ fn metadata_is_required_and_must_be_right_wherever_it_stands() {
         assert!(read_text(&with(r#""5""#, &chain)).is_ok());
         let version = "metadata.interchange_format_version";
         refused(&with(r#""4""#, &chain), version, "version \"4\"");
+        refused(&with("5", &chain), version, "expected the version as a string");
+        refused(&with(r#""5""#, ""), "metadata", "genesis_validators_root is missing");
         refused(
-            &with("5", &chain),
-            version,
-            "expected the version as a string",
-        );
-        refused(
-            &with(r#""5""#, ""),
-            "metadata",
-            "genesis_validators_root is missing",
-        );
-        refused(
-            &with(
-                r#""5""#,
-                &format!(r#""genesis_validators_root": "{other}","#),
-            ),
+            &with(r#""5""#, &format!(r#""genesis_validators_root": "{other}","#)),
             "metadata.genesis_validators_root",
             "of another chain",
         );
     }
     refused(r#"{"data": []}"#, "document", "field metadata is missing");
-    refused(
-        &format!("{{{}}}", metadata()),
-        "document",
-        "field data is missing",
-    );
+    refused(&format!("{{{}}}", metadata()), "document", "field data is missing");
 }
 
 #[test]
@@ -132,20 +110,14 @@ fn entries_of_one_key_are_merged_whatever_their_case() {
     assert_eq!(interchange.entries, 2);
     assert_eq!(interchange.summaries.len(), 1);
     let summary = interchange.summaries[&key(0xab)];
-    assert_eq!(
-        (summary.block().unwrap().slot, summary.block_records()),
-        (5, 2)
-    );
+    assert_eq!((summary.block().unwrap().slot, summary.block_records()), (5, 2));
 }
 
 #[test]
 fn integers_are_decimal_strings_or_numbers_of_64_bits() {
     let slot = |text: &str| read_text(&file(&entry(&format!(r#"{{"slot": {text}}}"#), "")));
     for text in ["18446744073709551615", r#""18446744073709551615""#] {
-        assert_eq!(
-            slot(text).unwrap().summaries[&key(1)].block().unwrap().slot,
-            u64::MAX
-        );
+        assert_eq!(slot(text).unwrap().summaries[&key(1)].block().unwrap().slot, u64::MAX);
     }
     assert!(slot("0").is_ok() && slot(r#""0""#).is_ok());
     for text in [
@@ -169,34 +141,20 @@ fn integers_are_decimal_strings_or_numbers_of_64_bits() {
         r#""١""#,
     ] {
         let error = slot(text).unwrap_err();
-        assert_eq!(
-            error.place.to_string(),
-            "data[0].signed_blocks[0].slot",
-            "{text}: {error}"
-        );
+        assert_eq!(error.place.to_string(), "data[0].signed_blocks[0].slot", "{text}: {error}");
     }
 }
 
 #[test]
 fn an_absent_root_a_null_root_and_a_zero_root_are_unknown() {
     let zero = SigningRoot::NULL;
-    for part in [
-        "",
-        r#", "signing_root": null"#,
-        &format!(r#", "signing_root": "{zero}""#),
-    ] {
+    for part in ["", r#", "signing_root": null"#, &format!(r#", "signing_root": "{zero}""#)] {
         let text = file(&entry(&format!(r#"{{"slot": "7"{part}}}"#), ""));
-        let block = read_text(&text).unwrap().summaries[&key(1)]
-            .block()
-            .unwrap();
+        let block = read_text(&text).unwrap().summaries[&key(1)].block().unwrap();
         assert!(block.signing_root.is_null(), "{part}");
     }
     let text = file(&entry(r#"{"slot": "7", "signing_root": ""}"#, ""));
-    refused(
-        &text,
-        "data[0].signed_blocks[0].signing_root",
-        "64 hexadecimal digits",
-    );
+    refused(&text, "data[0].signed_blocks[0].signing_root", "64 hexadecimal digits");
 }
 
 #[test]
@@ -205,49 +163,19 @@ fn errors_name_the_place() {
     let data = format!(
         "{}, {}",
         entry("", good),
-        entry(
-            "",
-            &format!(r#"{good}, {good}, {{"source_epoch": "1", "target_epoch": "x"}}"#)
-        )
+        entry("", &format!(r#"{good}, {good}, {{"source_epoch": "1", "target_epoch": "x"}}"#))
     );
-    refused(
-        &file(&data),
-        "data[1].signed_attestations[2].target_epoch",
-        "\"x\" is no unsigned",
-    );
+    refused(&file(&data), "data[1].signed_attestations[2].target_epoch", "\"x\" is no unsigned");
     let data = entry("", r#"{"source_epoch": "1"}"#);
-    refused(
-        &file(&data),
-        "data[0].signed_attestations[0]",
-        "field target_epoch is missing",
-    );
-    let data = entry(
-        "",
-        r#"{"source_epoch": "1", "target_epoch": "1", "source_epoch": "2"}"#,
-    );
-    refused(
-        &file(&data),
-        "data[0].signed_attestations[0].source_epoch",
-        "twice",
-    );
-    refused(
-        &file(r#"{"pubkey": "0xabcd"}"#),
-        "data[0].pubkey",
-        "96 hexadecimal digits",
-    );
+    refused(&file(&data), "data[0].signed_attestations[0]", "field target_epoch is missing");
+    let data = entry("", r#"{"source_epoch": "1", "target_epoch": "1", "source_epoch": "2"}"#);
+    refused(&file(&data), "data[0].signed_attestations[0].source_epoch", "twice");
+    refused(&file(r#"{"pubkey": "0xabcd"}"#), "data[0].pubkey", "96 hexadecimal digits");
     let pubkey = key(1);
     let data = format!(r#"{{"pubkey": "{pubkey}", "signed_blocks": []}}"#);
-    refused(
-        &file(&data),
-        "data[0]",
-        "field signed_attestations is missing",
-    );
+    refused(&file(&data), "data[0]", "field signed_attestations is missing");
     refused(&file("7"), "data[0]", "expected an object");
-    refused(
-        &format!(r#"{{{}, "data": {{}}}}"#, metadata()),
-        "data",
-        "expected an array",
-    );
+    refused(&format!(r#"{{{}, "data": {{}}}}"#, metadata()), "data", "expected an array");
 }
 
 #[test]
@@ -259,21 +187,12 @@ fn unknown_fields_are_passed_over_everywhere() {
         metadata(),
         key(1)
     );
-    assert_eq!(
-        read_text(&text).unwrap().summaries[&key(1)]
-            .block()
-            .unwrap()
-            .slot,
-        1
-    );
+    assert_eq!(read_text(&text).unwrap().summaries[&key(1)].block().unwrap().slot, 1);
 }
 
 #[test]
 fn a_cut_file_is_refused_at_every_length() {
-    let data = entry(
-        r#"{"slot": "1"}"#,
-        r#"{"source_epoch": "1", "target_epoch": "2"}"#,
-    );
+    let data = entry(r#"{"slot": "1"}"#, r#"{"source_epoch": "1", "target_epoch": "2"}"#);
     let text = file(&data);
     assert!(read_text(&text).is_ok());
     for len in 0..text.len() {
@@ -302,33 +221,20 @@ impl Read for Repeat {
 fn endless_nesting_and_endless_strings_end_soon() {
     let endless = |start: &str, unit: &str| {
         let start = format!(r#"{{{}, {start}"#, metadata()).into_bytes();
-        let input = io::Cursor::new(start).chain(Repeat {
-            unit: unit.into(),
-            at: 0,
-        });
+        let input = io::Cursor::new(start).chain(Repeat { unit: unit.into(), at: 0 });
         read(input, CHAIN).unwrap_err().problem
     };
-    for (start, unit) in [
-        (r#""x": "#, "["),
-        (r#""x": "#, r#"{"a":"#),
-        (r#""data": "#, "["),
-    ] {
+    for (start, unit) in [(r#""x": "#, "["), (r#""x": "#, r#"{"a":"#), (r#""data": "#, "[")] {
         let problem = endless(start, unit);
         assert!(
-            matches!(
-                problem,
-                Problem::Limit(TooMuch::Depth { .. }) | Problem::Json(_)
-            ),
+            matches!(problem, Problem::Limit(TooMuch::Depth { .. }) | Problem::Json(_)),
             "{problem:?}"
         );
     }
     for start in [r#""x": ""#, r#"""#, r#""data": [{"pubkey": ""#] {
         for unit in ["a", r#"\""#, r"\\"] {
             let problem = endless(start, unit);
-            assert!(
-                matches!(problem, Problem::Limit(TooMuch::String { .. })),
-                "{problem:?}"
-            );
+            assert!(matches!(problem, Problem::Limit(TooMuch::String { .. })), "{problem:?}");
         }
     }
 }
@@ -344,14 +250,8 @@ fn a_million_records_of_one_key_are_streamed() {
     let record = r#"{"source_epoch": "3", "target_epoch": "4"},"#;
     let tail = r#"{"source_epoch": "5", "target_epoch": "9"}]}]}"#;
     let records = 1_000_000;
-    let middle = Repeat {
-        unit: record.into(),
-        at: 0,
-    }
-    .take(records * record.len() as u64);
-    let input = io::Cursor::new(head)
-        .chain(middle)
-        .chain(io::Cursor::new(tail));
+    let middle = Repeat { unit: record.into(), at: 0 }.take(records * record.len() as u64);
+    let input = io::Cursor::new(head).chain(middle).chain(io::Cursor::new(tail));
     let summary = read(input, CHAIN).unwrap().summaries[&key(1)];
     assert_eq!(summary.attestation_records(), records + 1);
     let attestation = summary.attestation().unwrap();
@@ -376,10 +276,7 @@ fn the_writer_wants_ascending_keys() {
     let mut writer = Writer::new(Vec::new(), CHAIN).unwrap();
     writer.key(key(2), None, None).unwrap();
     for late in [key(2), key(1)] {
-        assert!(matches!(
-            writer.key(late, None, None),
-            Err(WriteError::Order { .. })
-        ));
+        assert!(matches!(writer.key(late, None, None), Err(WriteError::Order { .. })));
     }
     writer.key(key(3), None, None).unwrap();
     assert_eq!(writer.finish().unwrap().0.keys, 2);
@@ -388,10 +285,7 @@ fn the_writer_wants_ascending_keys() {
 #[test]
 fn an_export_without_finish_is_refused() {
     let mut out = Vec::new();
-    Writer::new(&mut out, CHAIN)
-        .unwrap()
-        .key(key(2), None, None)
-        .unwrap();
+    Writer::new(&mut out, CHAIN).unwrap().key(key(2), None, None).unwrap();
     assert!(read(out.as_slice(), CHAIN).is_err());
 }
 
@@ -407,11 +301,7 @@ fn any_block() -> impl Strategy<Value = SignedBlock> {
 fn any_attestation() -> impl Strategy<Value = SignedAttestation> {
     let epoch = || prop_oneof![0_u64..4, any::<u64>()];
     (epoch(), epoch(), any_root()).prop_map(|(source_epoch, target_epoch, signing_root)| {
-        SignedAttestation {
-            source_epoch,
-            target_epoch,
-            signing_root,
-        }
+        SignedAttestation { source_epoch, target_epoch, signing_root }
     })
 }
 

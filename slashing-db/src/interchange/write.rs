@@ -54,11 +54,7 @@ impl<W: Write> Writer<W> {
             "{{\n\"metadata\": {{\"interchange_format_version\": \"{FORMAT_VERSION}\", \
              \"genesis_validators_root\": \"{chain}\"}},\n\"data\": ["
         )?;
-        Ok(Self {
-            out,
-            last: None,
-            written: Written::default(),
-        })
+        Ok(Self { out, last: None, written: Written::default() })
     }
 
     /// Writes one key with its last block and last attestation, if it has them.
@@ -76,22 +72,14 @@ impl<W: Write> Writer<W> {
             return Err(WriteError::Order { previous, pubkey });
         }
         let comma = if self.last.is_some() { "," } else { "" };
-        write!(
-            self.out,
-            "{comma}\n{{\"pubkey\": \"{pubkey}\", \"signed_blocks\": ["
-        )?;
+        write!(self.out, "{comma}\n{{\"pubkey\": \"{pubkey}\", \"signed_blocks\": [")?;
         if let Some(SignedBlock { slot, signing_root }) = block {
             write!(self.out, "{{\"slot\": \"{slot}\"")?;
             self.end_record(signing_root)?;
             self.written.blocks += 1;
         }
         write!(self.out, "], \"signed_attestations\": [")?;
-        if let Some(SignedAttestation {
-            source_epoch,
-            target_epoch,
-            signing_root,
-        }) = attestation
-        {
+        if let Some(SignedAttestation { source_epoch, target_epoch, signing_root }) = attestation {
             write!(
                 self.out,
                 "{{\"source_epoch\": \"{source_epoch}\", \"target_epoch\": \"{target_epoch}\""

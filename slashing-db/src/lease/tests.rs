@@ -68,10 +68,7 @@ fn reservations_only_grow_and_begin_with_nothing() {
     assert!(lease.covers_epoch(4) && !lease.covers_epoch(5));
     assert!(lease.covers_slot(159) && !lease.covers_slot(160));
     lease.reserve_through(3, 200);
-    assert!(
-        lease.covers_epoch(4),
-        "a lower epoch must not lower the reservation"
-    );
+    assert!(lease.covers_epoch(4), "a lower epoch must not lower the reservation");
     assert!(lease.covers_slot(200));
 }
 

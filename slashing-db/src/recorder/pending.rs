@@ -31,10 +31,7 @@ pub(crate) struct Completion(Option<Arc<Slot>>);
 pub(crate) struct Ticket(Arc<Slot>);
 
 pub(crate) fn channel() -> (Completion, Ticket) {
-    let slot = Arc::new(Slot {
-        state: Mutex::new(State::Waiting(None)),
-        done: Condvar::new(),
-    });
+    let slot = Arc::new(Slot { state: Mutex::new(State::Waiting(None)), done: Condvar::new() });
     (Completion(Some(Arc::clone(&slot))), Ticket(slot))
 }
 
@@ -82,10 +79,7 @@ impl Ticket {
         match &mut *state {
             State::Done(result) => Poll::Ready(*result),
             State::Waiting(waker) => {
-                if !waker
-                    .as_ref()
-                    .is_some_and(|old| old.will_wake(context.waker()))
-                {
+                if !waker.as_ref().is_some_and(|old| old.will_wake(context.waker())) {
                     *waker = Some(context.waker().clone());
                 }
                 Poll::Pending
@@ -106,10 +100,7 @@ pub struct Pending {
 
 impl Pending {
     pub(crate) const fn new(ticket: Ticket, permit: Permit) -> Self {
-        Self {
-            ticket,
-            permit: Some(permit),
-        }
+        Self { ticket, permit: Some(permit) }
     }
 
     /// Blocks until the record is durable, for tools that have no executor.
@@ -122,9 +113,7 @@ impl Pending {
     }
 
     fn take(&mut self) -> Permit {
-        self.permit
-            .take()
-            .expect("a future is not polled again once it is ready")
+        self.permit.take().expect("a future is not polled again once it is ready")
     }
 }
 

@@ -106,9 +106,7 @@ impl Queue {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
                 (taken < max).then_some(taken + 1)
             })
-            .map(|_| Place {
-                queue: Arc::clone(self),
-            })
+            .map(|_| Place { queue: Arc::clone(self) })
             .map_err(|_| ReserveError::QueueFull)
     }
 
@@ -137,16 +135,8 @@ impl Queue {
         let arrival = waiting.arrivals;
         waiting.arrivals += 1;
         waiting.key_changes += usize::from(is_key_change);
-        let waiter = Waiter {
-            completion,
-            queued_at,
-            _place: place,
-        };
-        let request = Request {
-            entry,
-            arrival,
-            waiter,
-        };
+        let waiter = Waiter { completion, queued_at, _place: place };
+        let request = Request { entry, arrival, waiter };
         if is_urgent {
             waiting.urgent.push_back(request);
         } else {

@@ -51,10 +51,7 @@ impl Counter {
 
     pub(crate) fn snapshot(&self) -> Histogram {
         let buckets = std::array::from_fn(|i| self.buckets[i].load(Ordering::Relaxed));
-        Histogram {
-            buckets,
-            sum: self.sum.load(Ordering::Relaxed),
-        }
+        Histogram { buckets, sum: self.sum.load(Ordering::Relaxed) }
     }
 }
 

@@ -12,24 +12,18 @@ use crate::signed::{PublicKey, SignedAttestation, SignedBlock, SigningRoot};
 use crate::testing::{Fault, MemoryDisk};
 use crate::watermarks::Watermarks;
 
-const OPEN: Bounds = Bounds {
-    target_epoch_min: 0,
-    target_epoch_max: 1_000,
-    slot_max: 1_000,
-    counted_max: 1,
-};
+const OPEN: Bounds =
+    Bounds { target_epoch_min: 0, target_epoch_max: 1_000, slot_max: 1_000, counted_max: 1 };
 
 fn start(disk: &MemoryDisk, places_max: usize) -> (Recorder, Vec<Watermarks>, Arc<Health>) {
     let health = Arc::new(Health::new(0));
     health.lease().extend(BootTime(100));
     health.lease().reserve_through(1_000, 1_000);
-    let (recorder, _thread) = Recorder::start(
-        Box::new(disk.engine()),
-        Arc::clone(&health),
-        places_max,
-        || Duration::ZERO,
-    )
-    .unwrap();
+    let (recorder, _thread) =
+        Recorder::start(Box::new(disk.engine()), Arc::clone(&health), places_max, || {
+            Duration::ZERO
+        })
+        .unwrap();
     let watermarks = (0..4u8).map(|number| {
         let mut record = KeyRecord::new(KeyId(number.into()), PublicKey([number; 48]));
         record.is_enabled = true;
@@ -47,18 +41,11 @@ fn ask(recorder: &Recorder, watermarks: &mut Watermarks, message: &Message) -> P
 
 fn vote(target_epoch: u64) -> Message {
     let signing_root = SigningRoot([1; 32]);
-    Message::Attestation(SignedAttestation {
-        source_epoch: 0,
-        target_epoch,
-        signing_root,
-    })
+    Message::Attestation(SignedAttestation { source_epoch: 0, target_epoch, signing_root })
 }
 
 fn block(slot: u64) -> Message {
-    Message::Block(SignedBlock {
-        slot,
-        signing_root: SigningRoot([2; 32]),
-    })
+    Message::Block(SignedBlock { slot, signing_root: SigningRoot([2; 32]) })
 }
 
 struct Wakes(AtomicUsize);
@@ -89,10 +76,7 @@ fn a_repeat_never_overtakes_the_record_that_it_repeats() {
     disk.resume();
     let (first, repeat) = (first.wait().unwrap(), repeat.wait().unwrap());
     assert_eq!(first.sequence, repeat.sequence);
-    assert_eq!(
-        block_first.wait().unwrap().sequence,
-        block_repeat.wait().unwrap().sequence
-    );
+    assert_eq!(block_first.wait().unwrap().sequence, block_repeat.wait().unwrap().sequence);
 }
 
 #[test]
@@ -115,34 +99,18 @@ fn after_any_failure_nothing_is_signed_for_ever() {
     for fault in [Fault::Io, Fault::NoSpace, Fault::IoAfterWrite, Fault::Panic] {
         let disk = MemoryDisk::new();
         let (recorder, mut watermarks, health) = start(&disk, 64);
-        let granted = watermarks[1]
-            .permit([2, 0, 0, 0], SigningRoot([1; 32]))
-            .unwrap();
+        let granted = watermarks[1].permit([2, 0, 0, 0], SigningRoot([1; 32])).unwrap();
         let place = recorder.reserve(Priority::Block).unwrap();
         disk.fail_commit(0, fault);
-        let refused = ask(&recorder, &mut watermarks[0], &vote(5))
-            .wait()
-            .unwrap_err();
+        let refused = ask(&recorder, &mut watermarks[0], &vote(5)).wait().unwrap_err();
         assert_eq!(refused, RecordError::Poisoned, "{fault:?}");
         let reason = health.wait_for_poison().to_string();
-        assert_eq!(
-            reason.contains("panicked"),
-            fault == Fault::Panic,
-            "{reason}"
-        );
+        assert_eq!(reason.contains("panicked"), fault == Fault::Panic, "{reason}");
         let refused = recorder.reserve(Priority::Block).unwrap_err();
         assert_eq!(refused, ReserveError::Poisoned, "{fault:?}");
         let pending = watermarks[2].check(&vote(6), &OPEN).unwrap().record(place);
-        assert_eq!(
-            pending.wait().unwrap_err(),
-            RecordError::Poisoned,
-            "{fault:?}"
-        );
-        assert_eq!(
-            granted.redeem(BootTime(1)),
-            Err(crate::LeaseLapsed::Poisoned),
-            "{fault:?}"
-        );
+        assert_eq!(pending.wait().unwrap_err(), RecordError::Poisoned, "{fault:?}");
+        assert_eq!(granted.redeem(BootTime(1)), Err(crate::LeaseLapsed::Poisoned), "{fault:?}");
     }
 }
 
@@ -162,10 +130,7 @@ fn who_waits_for_the_stores_end_is_told_once() {
     health.on_poison(tell());
     health.set_poison(Poison::RecorderPanicked);
     health.tell();
-    assert!(
-        matches!(health.poison(), Some(Poison::Engine(_))),
-        "the first reason stays"
-    );
+    assert!(matches!(health.poison(), Some(Poison::Engine(_))), "the first reason stays");
     while told.load(Ordering::SeqCst) < 2 {
         std::thread::yield_now();
     }
@@ -176,11 +141,7 @@ fn who_waits_for_the_stores_end_is_told_once() {
 fn all_who_wait_on_a_superseded_record_are_refused() {
     let disk = MemoryDisk::new();
     let (recorder, mut watermarks, _health) = start(&disk, 64);
-    let other = BlockRecord {
-        slot: 9,
-        signing_root: SigningRoot([8; 32]),
-        sequence: 77,
-    };
+    let other = BlockRecord { slot: 9, signing_root: SigningRoot([8; 32]), sequence: 77 };
     disk.pause();
     let held = ask(&recorder, &mut watermarks[1], &vote(5));
     disk.wait_until_held();
@@ -202,20 +163,10 @@ fn all_who_wait_on_a_superseded_record_are_refused() {
 #[test]
 fn an_eighth_of_the_places_is_kept_for_blocks_and_dropped_places_come_back() {
     let (recorder, _watermarks, _health) = start(&MemoryDisk::new(), 16);
-    let taken: Vec<_> = (0..14)
-        .map(|_| recorder.reserve(Priority::Attestation).unwrap())
-        .collect();
-    assert_eq!(
-        recorder.reserve(Priority::Attestation).unwrap_err(),
-        ReserveError::QueueFull
-    );
-    let blocks: Vec<_> = (0..2)
-        .map(|_| recorder.reserve(Priority::Block).unwrap())
-        .collect();
-    assert_eq!(
-        recorder.reserve(Priority::Block).unwrap_err(),
-        ReserveError::QueueFull
-    );
+    let taken: Vec<_> = (0..14).map(|_| recorder.reserve(Priority::Attestation).unwrap()).collect();
+    assert_eq!(recorder.reserve(Priority::Attestation).unwrap_err(), ReserveError::QueueFull);
+    let blocks: Vec<_> = (0..2).map(|_| recorder.reserve(Priority::Block).unwrap()).collect();
+    assert_eq!(recorder.reserve(Priority::Block).unwrap_err(), ReserveError::QueueFull);
     assert_eq!(recorder.stats().places_taken, 16);
     drop((taken, blocks));
     assert_eq!(recorder.stats().places_taken, 0);
@@ -225,24 +176,13 @@ fn an_eighth_of_the_places_is_kept_for_blocks_and_dropped_places_come_back() {
 fn blocks_go_first_but_never_past_a_change_of_a_whole_key() {
     let health = Arc::new(Health::new(0));
     let queue = Queue::new(64, health, || Duration::ZERO);
-    let record = |slot| BlockRecord {
-        slot,
-        signing_root: SigningRoot([1; 32]),
-        sequence: slot,
-    };
+    let record = |slot| BlockRecord { slot, signing_root: SigningRoot([1; 32]), sequence: slot };
     let block = |slot| Entry::Advance(KeyId(0), Record::Block(record(slot)));
     let meta = |name| Entry::Meta(name, vec![]);
     let counted = |sequence| {
         let signing_root = SigningRoot([1; 32]);
-        let counted = crate::rules::CountedRecord {
-            count: 1,
-            signing_root,
-            sequence,
-        };
-        Entry::Advance(
-            KeyId(0),
-            Record::Counted(crate::CountedKind::Deposit, counted),
-        )
+        let counted = crate::rules::CountedRecord { count: 1, signing_root, sequence };
+        Entry::Advance(KeyId(0), Record::Counted(crate::CountedKind::Deposit, counted))
     };
     let key = Entry::key(KeyRecord::new(KeyId(0), PublicKey([0; 48])));
     let drained = |entries: Vec<Entry>| {
@@ -259,13 +199,7 @@ fn blocks_go_first_but_never_past_a_change_of_a_whole_key() {
     assert_eq!(drained(in_order.clone()), in_order);
     let [c1, b2, k, c3] = <[Entry; 4]>::try_from(in_order).unwrap();
     assert_eq!(
-        drained(vec![
-            c1.clone(),
-            k.clone(),
-            b2.clone(),
-            c3.clone(),
-            block(5)
-        ]),
+        drained(vec![c1.clone(), k.clone(), b2.clone(), c3.clone(), block(5)]),
         [c1, k, b2, block(5), c3]
     );
 }
@@ -280,21 +214,13 @@ fn a_waker_is_woken_when_its_own_record_is_durable() {
     let wakes = Arc::new(Wakes(AtomicUsize::new(0)));
     let waker = Waker::from(Arc::clone(&wakes));
     let mut context = Context::from_waker(&waker);
-    assert!(
-        std::pin::Pin::new(&mut pending)
-            .poll(&mut context)
-            .is_pending()
-    );
+    assert!(std::pin::Pin::new(&mut pending).poll(&mut context).is_pending());
     assert_eq!(wakes.0.load(Ordering::SeqCst), 0);
     let mut later = ask(&recorder, &mut watermarks[1], &vote(5));
     disk.resume();
     assert!(later_wait(&mut later).is_ok());
     assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
-    assert!(
-        std::pin::Pin::new(&mut pending)
-            .poll(&mut context)
-            .is_ready()
-    );
+    assert!(std::pin::Pin::new(&mut pending).poll(&mut context).is_ready());
 }
 
 fn later_wait(pending: &mut Pending) -> Result<crate::Permit, RecordError> {
@@ -331,9 +257,8 @@ fn what_gathers_during_a_commit_is_one_batch() {
     let held = ask(&recorder, &mut watermarks[0], &vote(1));
     disk.wait_until_held();
     let before = disk.commits();
-    let waiting: Vec<_> = (2..900)
-        .map(|epoch| ask(&recorder, &mut watermarks[1], &vote(epoch)))
-        .collect();
+    let waiting: Vec<_> =
+        (2..900).map(|epoch| ask(&recorder, &mut watermarks[1], &vote(epoch))).collect();
     disk.resume();
     assert!(held.wait().is_ok());
     assert!(waiting.into_iter().all(|it| it.wait().is_ok()));

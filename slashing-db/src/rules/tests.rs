@@ -5,39 +5,23 @@ use proptest::prelude::*;
 use super::*;
 use crate::signed::SigningRoot;
 
-const OPEN: Bounds = Bounds {
-    target_epoch_min: 0,
-    target_epoch_max: 100,
-    slot_max: 100,
-    counted_max: 2,
-};
+const OPEN: Bounds =
+    Bounds { target_epoch_min: 0, target_epoch_max: 100, slot_max: 100, counted_max: 2 };
 
 fn root(byte: u8) -> SigningRoot {
     SigningRoot([byte; 32])
 }
 
 fn attestation(source_epoch: u64, target_epoch: u64, byte: u8) -> SignedAttestation {
-    SignedAttestation {
-        source_epoch,
-        target_epoch,
-        signing_root: root(byte),
-    }
+    SignedAttestation { source_epoch, target_epoch, signing_root: root(byte) }
 }
 
 fn attested(source_epoch: u64, target_epoch: u64, byte: u8) -> AttestationRecord {
-    AttestationRecord {
-        source_epoch,
-        target_epoch,
-        signing_root: root(byte),
-        sequence: 7,
-    }
+    AttestationRecord { source_epoch, target_epoch, signing_root: root(byte), sequence: 7 }
 }
 
 fn block(slot: u64, byte: u8) -> SignedBlock {
-    SignedBlock {
-        slot,
-        signing_root: root(byte),
-    }
+    SignedBlock { slot, signing_root: root(byte) }
 }
 
 fn verdict(result: Result<Safe, NotSafe>) -> &'static str {
@@ -74,11 +58,7 @@ fn attestations_against_a_record() {
     for ((source, target, byte), expected) in cases {
         let attempted = attestation(source, target, byte);
         let result = check_attestation(Some(&attested(5, 10, 1)), attempted, &OPEN, true);
-        assert_eq!(
-            verdict(result),
-            expected,
-            "source {source}, target {target}, root {byte}"
-        );
+        assert_eq!(verdict(result), expected, "source {source}, target {target}, root {byte}");
     }
 }
 
@@ -93,64 +73,37 @@ fn first_attestations() {
     ];
     for ((source, target), expected) in cases {
         let result = check_attestation(None, attestation(source, target, 1), &OPEN, true);
-        assert_eq!(
-            verdict(result),
-            expected,
-            "source {source}, target {target}"
-        );
+        assert_eq!(verdict(result), expected, "source {source}, target {target}");
     }
 }
 
 #[test]
 fn an_unknown_root_repeats_nothing() {
-    let result = check_attestation(
-        Some(&attested(5, 10, 0)),
-        attestation(5, 10, 0),
-        &OPEN,
-        true,
-    );
+    let result = check_attestation(Some(&attested(5, 10, 0)), attestation(5, 10, 0), &OPEN, true);
     assert_eq!(verdict(result), "double_vote");
-    let recorded = BlockRecord {
-        slot: 8,
-        signing_root: root(0),
-        sequence: 1,
-    };
+    let recorded = BlockRecord { slot: 8, signing_root: root(0), sequence: 1 };
     let result = check_block(Some(&recorded), block(8, 0), &OPEN, true);
     assert_eq!(verdict(result), "double_block_proposal");
 }
 
 #[test]
 fn bounds_come_before_records() {
-    let bounds = Bounds {
-        target_epoch_min: 11,
-        target_epoch_max: 12,
-        ..OPEN
-    };
-    for (target, expected) in [
-        (10, "target_too_old"),
-        (11, "advance"),
-        (12, "advance"),
-        (13, "target_too_far"),
-    ] {
+    let bounds = Bounds { target_epoch_min: 11, target_epoch_max: 12, ..OPEN };
+    for (target, expected) in
+        [(10, "target_too_old"), (11, "advance"), (12, "advance"), (13, "target_too_far")]
+    {
         let attempted = attestation(5, target, 1);
         let result = check_attestation(Some(&attested(5, 10, 1)), attempted, &bounds, true);
         assert_eq!(verdict(result), expected, "target {target}");
     }
     let result = check_attestation(None, attestation(0, 5, 1), &OPEN, false);
     assert_eq!(verdict(result), "not_reserved");
-    assert_eq!(
-        verdict(check_block(None, block(5, 1), &OPEN, false)),
-        "not_reserved"
-    );
+    assert_eq!(verdict(check_block(None, block(5, 1), &OPEN, false)), "not_reserved");
 }
 
 #[test]
 fn blocks_against_a_record() {
-    let recorded = BlockRecord {
-        slot: 20,
-        signing_root: root(1),
-        sequence: 3,
-    };
+    let recorded = BlockRecord { slot: 20, signing_root: root(1), sequence: 3 };
     let cases = [
         ((21, 2), "advance"),
         ((100, 2), "advance"),
@@ -165,48 +118,20 @@ fn blocks_against_a_record() {
         let result = check_block(Some(&recorded), block(slot, byte), &OPEN, true);
         assert_eq!(verdict(result), expected, "slot {slot}, root {byte}");
     }
-    assert_eq!(
-        verdict(check_block(None, block(0, 1), &OPEN, true)),
-        "advance"
-    );
+    assert_eq!(verdict(check_block(None, block(0, 1), &OPEN, true)), "advance");
 }
 
 #[test]
 fn counted_messages_run_out() {
-    let counted = |byte| Counted {
-        kind: CountedKind::VoluntaryExit,
-        signing_root: root(byte),
-    };
-    let recorded = |count| CountedRecord {
-        count,
-        signing_root: root(1),
-        sequence: 1,
-    };
+    let counted = |byte| Counted { kind: CountedKind::VoluntaryExit, signing_root: root(byte) };
+    let recorded = |count| CountedRecord { count, signing_root: root(1), sequence: 1 };
     assert_eq!(verdict(check_counted(None, counted(1), &OPEN)), "advance");
-    assert_eq!(
-        verdict(check_counted(Some(&recorded(1)), counted(1), &OPEN)),
-        "repeat"
-    );
-    assert_eq!(
-        verdict(check_counted(Some(&recorded(1)), counted(2), &OPEN)),
-        "advance"
-    );
-    assert_eq!(
-        verdict(check_counted(Some(&recorded(2)), counted(2), &OPEN)),
-        "count_exceeded"
-    );
-    assert_eq!(
-        verdict(check_counted(Some(&recorded(2)), counted(1), &OPEN)),
-        "repeat"
-    );
-    let none = Bounds {
-        counted_max: 0,
-        ..OPEN
-    };
-    assert_eq!(
-        verdict(check_counted(None, counted(1), &none)),
-        "count_exceeded"
-    );
+    assert_eq!(verdict(check_counted(Some(&recorded(1)), counted(1), &OPEN)), "repeat");
+    assert_eq!(verdict(check_counted(Some(&recorded(1)), counted(2), &OPEN)), "advance");
+    assert_eq!(verdict(check_counted(Some(&recorded(2)), counted(2), &OPEN)), "count_exceeded");
+    assert_eq!(verdict(check_counted(Some(&recorded(2)), counted(1), &OPEN)), "repeat");
+    let none = Bounds { counted_max: 0, ..OPEN };
+    assert_eq!(verdict(check_counted(None, counted(1), &none)), "count_exceeded");
 }
 
 /// Slashable as the consensus specification says (`is_slashable_attestation_data`); an unknown root

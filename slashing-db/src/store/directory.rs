@@ -52,10 +52,7 @@ const NETWORK_FILE_SYSTEMS: [(u32, &str); 14] = [
 
 /// The network file system that a magic number names.
 pub(super) fn network_file_system(magic: u32) -> Option<&'static str> {
-    NETWORK_FILE_SYSTEMS
-        .iter()
-        .find(|(known, _)| *known == magic)
-        .map(|(_, kind)| *kind)
+    NETWORK_FILE_SYSTEMS.iter().find(|(known, _)| *known == magic).map(|(_, kind)| *kind)
 }
 
 /// Refuses a directory whose locks and syncs cannot be relied on.
@@ -64,25 +61,16 @@ pub(super) fn require_local(path: &Path) -> Result<(), DirectoryError> {
         rustix::fs::statfs(path).map_err(|error| io_error("look at", path, error.into()))?;
     // The field's type differs between machines; magic numbers have 32 bits.
     match network_file_system(about.f_type as u32) {
-        Some(kind) => Err(DirectoryError::NetworkFileSystem {
-            path: path.to_owned(),
-            kind,
-        }),
+        Some(kind) => Err(DirectoryError::NetworkFileSystem { path: path.to_owned(), kind }),
         None => Ok(()),
     }
 }
 
 /// Makes the names in a directory durable.
 pub(super) fn sync(path: &Path) -> Result<(), DirectoryError> {
-    File::open(path)
-        .and_then(|it| it.sync_all())
-        .map_err(|error| io_error("sync", path, error))
+    File::open(path).and_then(|it| it.sync_all()).map_err(|error| io_error("sync", path, error))
 }
 
 pub(super) fn io_error(action: &'static str, path: &Path, source: io::Error) -> DirectoryError {
-    DirectoryError::Io {
-        action,
-        path: path.to_owned(),
-        source,
-    }
+    DirectoryError::Io { action, path: path.to_owned(), source }
 }

@@ -91,10 +91,7 @@ impl Store {
             record = self.raised(record, &floor.summary());
         }
         record.is_enabled = true;
-        self.recorder
-            .send(Entry::key(record))
-            .wait()
-            .map_err(NotWritten)?;
+        self.recorder.send(Entry::key(record)).wait().map_err(NotWritten)?;
         Ok(Watermarks::new(record, Arc::clone(&self.health)))
     }
 
@@ -102,10 +99,7 @@ impl Store {
     /// that was admitted before. Only then may its records be exported. Under the key's lock.
     pub fn disable(&self, watermarks: &mut Watermarks) -> Changing {
         self.assert_own(watermarks);
-        self.keys
-            .lock()
-            .known
-            .insert(*watermarks.public_key(), false);
+        self.keys.lock().known.insert(*watermarks.public_key(), false);
         let record = watermarks.record_mut();
         record.is_enabled = false;
         Changing(self.recorder.send(Entry::key(*record)))
@@ -128,20 +122,12 @@ impl Store {
         }
         self.require_clock()?;
         let recorded = *watermarks.record();
-        let is_below = recorded
-            .attestation
-            .is_some_and(|it| floor.target_epoch < it.target_epoch)
+        let is_below = recorded.attestation.is_some_and(|it| floor.target_epoch < it.target_epoch)
             || recorded.block.is_some_and(|it| floor.slot < it.slot);
         if is_below {
-            return Err(EnrolError::FloorBelowRecord {
-                public_key,
-                recorded: Box::new(recorded),
-            });
+            return Err(EnrolError::FloorBelowRecord { public_key, recorded: Box::new(recorded) });
         }
-        let record = KeyRecord {
-            is_enabled: true,
-            ..self.raised(recorded, &floor.summary())
-        };
+        let record = KeyRecord { is_enabled: true, ..self.raised(recorded, &floor.summary()) };
         *watermarks.record_mut() = record;
         self.keys.lock().known.insert(public_key, true);
         Ok(Changing(self.recorder.send(Entry::key(record))))
@@ -181,11 +167,7 @@ impl Store {
         if let Some(it) = merged.block().filter(|it| Some(*it) != held) {
             let (slot, signing_root) = (it.slot, it.signing_root);
             let sequence = self.health.take_sequence();
-            record.block = Some(BlockRecord {
-                slot,
-                signing_root,
-                sequence,
-            });
+            record.block = Some(BlockRecord { slot, signing_root, sequence });
         }
         record
     }
@@ -196,10 +178,7 @@ impl Store {
         // The time of the last renewal itself, not the highest: a clock that went back shows.
         let now_unix_s = owner.unix_s;
         if now_unix_s < last_unix_s {
-            return Err(EnrolError::ClockBehind {
-                now_unix_s,
-                last_unix_s,
-            });
+            return Err(EnrolError::ClockBehind { now_unix_s, last_unix_s });
         }
         Ok(())
     }
@@ -215,15 +194,9 @@ impl Floor {
         };
         summary.add_attestation(
             attestation,
-            crate::interchange::InvertedRecord {
-                entry: 0,
-                record: 0,
-            },
+            crate::interchange::InvertedRecord { entry: 0, record: 0 },
         );
-        summary.add_block(SignedBlock {
-            slot: self.slot,
-            signing_root: SigningRoot::NULL,
-        });
+        summary.add_block(SignedBlock { slot: self.slot, signing_root: SigningRoot::NULL });
         summary
     }
 }
@@ -232,10 +205,7 @@ impl Floor {
 pub(super) fn summary_of(record: &KeyRecord) -> Summary {
     let mut summary = Summary::new();
     if let Some(attestation) = record.attestation {
-        let place = crate::interchange::InvertedRecord {
-            entry: 0,
-            record: 0,
-        };
+        let place = crate::interchange::InvertedRecord { entry: 0, record: 0 };
         summary.add_attestation(attestation.message(), place);
     }
     if let Some(block) = record.block {

@@ -48,18 +48,10 @@ impl Store {
         }
         // All that was queued before this, the disabling included, is durable once it is.
         if let Some(record) = last {
-            self.recorder
-                .send(Entry::key(record))
-                .wait()
-                .map_err(ExportError::Record)?;
+            self.recorder.send(Entry::key(record)).wait().map_err(ExportError::Record)?;
         }
         let chain = self.binding().genesis_validators_root();
-        write(
-            chain,
-            &keys,
-            |key| table.with(key, |it| *it.record()),
-            output,
-        )
+        write(chain, &keys, |key| table.with(key, |it| *it.record()), output)
     }
 }
 
@@ -74,11 +66,7 @@ pub(super) fn write(
     for key in keys {
         let record = disabled(key, find(key))?;
         let block = record.block.map(BlockRecord::message);
-        writer.key(
-            *key,
-            block,
-            record.attestation.map(AttestationRecord::message),
-        )?;
+        writer.key(*key, block, record.attestation.map(AttestationRecord::message))?;
     }
     Ok(writer.finish()?.0)
 }

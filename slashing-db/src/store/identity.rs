@@ -82,18 +82,10 @@ impl Identity {
         if stored.version != VERSION {
             return Err(IdentityError::Version(stored.version));
         }
-        let claim = |(generation, nonce)| Claim {
-            generation,
-            nonce: OwnerNonce(nonce),
-        };
+        let claim = |(generation, nonce)| Claim { generation, nonce: OwnerNonce(nonce) };
         let root = stored.genesis_validators_root;
         let binding = Binding::new(&stored.network, &stored.key_set, root);
-        let highest = loaded
-            .keys
-            .iter()
-            .map(|key| key.sequence())
-            .max()
-            .unwrap_or(0);
+        let highest = loaded.keys.iter().map(|key| key.sequence()).max().unwrap_or(0);
         Ok(Self {
             local: Local {
                 binding: binding.map_err(IdentityError::Name)?,
@@ -111,11 +103,7 @@ impl Identity {
 
 /// A meta record by its name.
 pub(super) fn meta<'a>(loaded: &'a Loaded, name: &str) -> Option<&'a [u8]> {
-    loaded
-        .meta
-        .iter()
-        .find(|(it, _)| it == name)
-        .map(|(_, value)| value.as_slice())
+    loaded.meta.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_slice())
 }
 
 /// Whether an import was begun and not ended.

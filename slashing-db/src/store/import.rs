@@ -99,10 +99,7 @@ impl ImportReport {
     /// Whether every key of the file is in the store now, with all that the file says.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        !self
-            .keys
-            .iter()
-            .any(|(_, outcome)| matches!(outcome, Imported::Refused(_)))
+        !self.keys.iter().any(|(_, outcome)| matches!(outcome, Imported::Refused(_)))
     }
 }
 
@@ -142,10 +139,7 @@ impl Store {
     ) -> Result<ImportReport, ImportError> {
         let chain = self.binding().genesis_validators_root();
         let file = interchange::read(input, chain)?;
-        let bounds = interchange::Bounds {
-            epoch: bounds.epoch_max,
-            slot: bounds.slot_max,
-        };
+        let bounds = interchange::Bounds { epoch: bounds.epoch_max, slot: bounds.slot_max };
         let mut report = ImportReport {
             entries: file.entries,
             keys_before: self.keys.lock().known.len(),
@@ -198,13 +192,8 @@ impl Store {
         match self.new_key(public_key) {
             Ok(record) => {
                 let raised = self.raised(record, summary);
-                let record = KeyRecord {
-                    is_enabled: true,
-                    ..raised
-                };
-                chunk
-                    .changes
-                    .push(Changing(self.recorder.send(Entry::key(record))));
+                let record = KeyRecord { is_enabled: true, ..raised };
+                chunk.changes.push(Changing(self.recorder.send(Entry::key(record))));
                 chunk.new.push(record);
                 Imported::Raised
             }
@@ -230,10 +219,7 @@ impl Store {
         if !before.is_enabled && !is_newer(&before, summary) {
             return Err(NotImported::NotNewer);
         }
-        let after = KeyRecord {
-            is_enabled: true,
-            ..self.raised(before, summary)
-        };
+        let after = KeyRecord { is_enabled: true, ..self.raised(before, summary) };
         if after == before {
             return Ok(None);
         }
@@ -253,10 +239,7 @@ impl Store {
     }
 
     fn journal(&self, value: &[u8]) -> Result<(), NotWritten> {
-        self.recorder
-            .send(Entry::Meta(IMPORTING, value.to_vec()))
-            .wait()
-            .map_err(NotWritten)
+        self.recorder.send(Entry::Meta(IMPORTING, value.to_vec())).wait().map_err(NotWritten)
     }
 }
 
@@ -264,13 +247,12 @@ impl Store {
 fn is_newer(record: &KeyRecord, file: &Summary) -> bool {
     let held = summary_of(record);
     let (attestation, block) = (file.attestation(), file.block());
-    let continues = held.attestation().is_none_or(|held| {
-        attestation.is_some_and(|it| {
-            it.target_epoch >= held.target_epoch && it.source_epoch >= held.source_epoch
-        })
-    }) && held
-        .block()
-        .is_none_or(|held| block.is_some_and(|it| it.slot >= held.slot));
+    let continues =
+        held.attestation().is_none_or(|held| {
+            attestation.is_some_and(|it| {
+                it.target_epoch >= held.target_epoch && it.source_epoch >= held.source_epoch
+            })
+        }) && held.block().is_none_or(|held| block.is_some_and(|it| it.slot >= held.slot));
     let target = |it: Option<crate::SignedAttestation>| it.map(|it| it.target_epoch);
     let slot = |it: Option<crate::SignedBlock>| it.map(|it| it.slot);
     continues

@@ -74,14 +74,9 @@ impl Store {
     /// # Errors
     /// [`InitError`]
     pub fn init(params: &InitParams) -> Result<(), InitError> {
-        let InitParams {
-            directory, witness, ..
-        } = params;
-        let binding = Binding::new(
-            &params.network,
-            &params.key_set,
-            params.genesis_validators_root,
-        )?;
+        let InitParams { directory, witness, .. } = params;
+        let binding =
+            Binding::new(&params.network, &params.key_set, params.genesis_validators_root)?;
         begin(directory)?;
         require_local(directory)?;
         let mut engine = RocksEngine::create(directory)?;
@@ -147,22 +142,14 @@ fn resume(
         unix_seconds: params.now.unix_s,
     };
     let (store, nonce) = (identity.local.store, identity.local.claim.nonce);
-    Ok((
-        identity,
-        WitnessState::of_new_store(asked, store, nonce, &host),
-    ))
+    Ok((identity, WitnessState::of_new_store(asked, store, nonce, &host)))
 }
 
 fn finish(directory: &Path) -> Result<(), InitError> {
     let mark = directory.join(HALF_MADE);
     fs::remove_file(&mark).map_err(|error| io_error("remove", &mark, error))?;
     sync(directory)?;
-    match directory
-        .canonicalize()
-        .ok()
-        .as_deref()
-        .and_then(Path::parent)
-    {
+    match directory.canonicalize().ok().as_deref().and_then(Path::parent) {
         Some(parent) => Ok(sync(parent)?),
         None => Ok(()),
     }

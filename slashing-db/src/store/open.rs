@@ -101,10 +101,7 @@ impl Store {
         params: &OpenParams,
         parts: Parts,
     ) -> Result<(Self, Vec<Watermarks>), OpenError> {
-        let Parts {
-            mut engine,
-            mut witness,
-        } = parts;
+        let Parts { mut engine, mut witness } = parts;
         let loaded = engine.load()?;
         let mut identity = Identity::of(&loaded)?;
         require_binding(params, &identity)?;
@@ -124,21 +121,11 @@ impl Store {
         commit(engine.as_mut(), identity.entry())?;
 
         let health = Arc::new(Health::new(identity.local.sequence));
-        let (recorder, thread) = Recorder::start(
-            engine,
-            Arc::clone(&health),
-            params.places_max,
-            params.monotonic,
-        )
-        .map_err(|source| system("thread", source))?;
+        let (recorder, thread) =
+            Recorder::start(engine, Arc::clone(&health), params.places_max, params.monotonic)
+                .map_err(|source| system("thread", source))?;
         let said = claimed.clone();
-        let owner = Owner {
-            identity,
-            witness,
-            said,
-            in_doubt: None,
-            unix_s: params.now.unix_s,
-        };
+        let owner = Owner { identity, witness, said, in_doubt: None, unix_s: params.now.unix_s };
         let store = Self {
             recorder,
             health: Arc::clone(&health),
@@ -149,10 +136,8 @@ impl Store {
             unfinished_import: has_unfinished_import(&loaded),
         };
         store.renew(params.now)?;
-        let watermarks = loaded
-            .keys
-            .into_iter()
-            .map(|key| Watermarks::new(key, Arc::clone(&health)));
+        let watermarks =
+            loaded.keys.into_iter().map(|key| Watermarks::new(key, Arc::clone(&health)));
         Ok((store, watermarks.collect()))
     }
 
@@ -187,34 +172,17 @@ pub(super) fn new_store(
 
     let store = StoreId::random().map_err(|source| system("random numbers", source))?;
     let nonce = OwnerNonce::random().map_err(|source| system("random numbers", source))?;
-    let host = Host {
-        boot_id: boot_id.to_owned(),
-        boot_time: now.boot,
-        unix_seconds: now.unix_s,
-    };
+    let host = Host { boot_id: boot_id.to_owned(), boot_time: now.boot, unix_seconds: now.unix_s };
     let local = Local::of_new_store(binding.clone(), store, nonce);
     let state = WitnessState::of_new_store(binding, store, nonce, &host);
-    Ok((
-        Identity {
-            local,
-            last_unix_s: now.unix_s,
-        },
-        state,
-    ))
+    Ok((Identity { local, last_unix_s: now.unix_s }, state))
 }
 
 impl Keys {
     fn of(records: &[KeyRecord]) -> Self {
         Self {
-            known: records
-                .iter()
-                .map(|key| (key.public_key, key.is_enabled))
-                .collect(),
-            next_id: records
-                .iter()
-                .map(|key| key.id.get() + 1)
-                .max()
-                .unwrap_or(0),
+            known: records.iter().map(|key| (key.public_key, key.is_enabled)).collect(),
+            next_id: records.iter().map(|key| key.id.get() + 1).max().unwrap_or(0),
         }
     }
 }

@@ -34,11 +34,7 @@ impl super::Store {
         let identity = Identity::of(&loaded)?;
         let has_unfinished_import = has_unfinished_import(&loaded);
         loaded.keys.sort_unstable_by_key(|key| key.public_key);
-        Ok(ReadOnlyStore {
-            identity,
-            has_unfinished_import,
-            keys: loaded.keys,
-        })
+        Ok(ReadOnlyStore { identity, has_unfinished_import, keys: loaded.keys })
     }
 }
 
@@ -52,9 +48,7 @@ impl ReadOnlyStore {
     /// One key.
     #[must_use]
     pub fn key(&self, public_key: &PublicKey) -> Option<&KeyRecord> {
-        let found = self
-            .keys
-            .binary_search_by_key(public_key, |key| key.public_key);
+        let found = self.keys.binary_search_by_key(public_key, |key| key.public_key);
         found.ok().map(|index| &self.keys[index])
     }
 

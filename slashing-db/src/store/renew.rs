@@ -3,7 +3,7 @@
 use super::{Now, Owner, Store, commit};
 use crate::engine::Fatal;
 use crate::health::Poison;
-use crate::lease::LeaseLapsed;
+use crate::lease::{BootTime, LeaseLapsed};
 use crate::recorder::RecordError;
 use crate::witness::{ReservedThrough, WitnessError, WitnessState};
 
@@ -54,6 +54,11 @@ impl Store {
     /// # Errors
     /// [`RenewError`]; signing goes on until the lease ends, unless the store was lost.
     pub fn renew(&self, now: Now) -> Result<(), RenewError> {
+        match self.health.lease().is_live(now.boot) {
+            // A lapse ends this process even if nobody took over: the one rule that needs no proof.
+            Err(LeaseLapsed::Lapsed) => return Err(LeaseLapsed::Lapsed.into()),
+            Ok(()) | Err(LeaseLapsed::NotHeld | LeaseLapsed::Poisoned) => {}
+        }
         let mut owner = self.owner.lock();
         owner.unix_s = now.unix_s;
         self.reserve_ahead(&mut owner, now)?;
@@ -67,6 +72,18 @@ impl Store {
         lease.reserve_through(reserved.epoch, reserved.slot);
         lease.extend(now.boot.lease_end());
         Ok(lease.is_live(now.boot)?)
+    }
+
+    /// Why nothing can be signed at `now`, if nothing can.
+    #[must_use]
+    pub fn fault(&self, now: BootTime) -> Option<LeaseLapsed> {
+        self.health.lease().is_live(now).err()
+    }
+
+    /// When the lease runs out unless it is renewed.
+    #[must_use]
+    pub fn lease_end(&self) -> BootTime {
+        self.health.lease().end()
     }
 
     /// Stops cleanly: writes what waits, seals the store and then its witness with the exact last
@@ -106,10 +123,7 @@ impl Store {
             epoch: now.epoch.saturating_add(EPOCHS_AHEAD),
             slot: now.slot.saturating_add(SLOTS_AHEAD),
         });
-        self.recorder
-            .send(next.entry())
-            .wait()
-            .map_err(RenewError::Record)?;
+        self.recorder.send(next.entry()).wait().map_err(RenewError::Record)?;
         owner.identity = next;
         Ok(())
     }
@@ -128,8 +142,7 @@ impl Store {
         if !is_lost {
             return RenewError::Witness(error);
         }
-        self.health
-            .set_poison(Poison::Witness(error.to_string().into()));
+        self.health.set_poison(Poison::Witness(error.to_string().into()));
         self.health.tell();
         RenewError::Lost(error)
     }

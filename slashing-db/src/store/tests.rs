@@ -15,12 +15,8 @@ mod eip3076;
 mod keys;
 mod one_live_copy;
 
-const OPEN: Bounds = Bounds {
-    target_epoch_min: 0,
-    target_epoch_max: u64::MAX,
-    slot_max: u64::MAX,
-    counted_max: 1,
-};
+const OPEN: Bounds =
+    Bounds { target_epoch_min: 0, target_epoch_max: u64::MAX, slot_max: u64::MAX, counted_max: 1 };
 
 fn at(seconds: u64) -> Now {
     Now {
@@ -55,18 +51,9 @@ fn made() -> (MemoryDisk, MemoryWitness) {
 type Table = HashMap<PublicKey, Watermarks>;
 
 fn open(disk: &MemoryDisk, witness: &MemoryWitness, now: Now) -> Result<(Store, Table), OpenError> {
-    let parts = Parts {
-        engine: Box::new(disk.engine()),
-        witness: Box::new(witness.clone()),
-    };
+    let parts = Parts { engine: Box::new(disk.engine()), witness: Box::new(witness.clone()) };
     let (store, watermarks) = Store::open_with(&params(now), parts)?;
-    Ok((
-        store,
-        watermarks
-            .into_iter()
-            .map(|it| (*it.public_key(), it))
-            .collect(),
-    ))
+    Ok((store, watermarks.into_iter().map(|it| (*it.public_key(), it)).collect()))
 }
 
 fn key(number: u8) -> PublicKey {
@@ -75,26 +62,16 @@ fn key(number: u8) -> PublicKey {
 
 fn vote(source_epoch: u64, target_epoch: u64) -> Message {
     let signing_root = SigningRoot([9; 32]);
-    Message::Attestation(SignedAttestation {
-        source_epoch,
-        target_epoch,
-        signing_root,
-    })
+    Message::Attestation(SignedAttestation { source_epoch, target_epoch, signing_root })
 }
 
 fn block(slot: u64) -> Message {
-    Message::Block(SignedBlock {
-        slot,
-        signing_root: SigningRoot([8; 32]),
-    })
+    Message::Block(SignedBlock { slot, signing_root: SigningRoot([8; 32]) })
 }
 
 /// Signs, or says which rule refused.
 fn sign(store: &Store, key: &mut Watermarks, message: &Message) -> Result<u64, &'static str> {
-    let place = store
-        .recorder()
-        .reserve(Priority::Block)
-        .map_err(|_| "no place")?;
+    let place = store.recorder().reserve(Priority::Block).map_err(|_| "no place")?;
     let checked = key.check(message, &OPEN).map_err(|it: NotSafe| it.code())?;
     let permit = checked.record(place).wait().map_err(|_| "not recorded")?;
     let redeemed = permit.redeem(at(1).boot).map_err(|_| "lease lapsed")?;

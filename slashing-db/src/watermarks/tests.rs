@@ -12,12 +12,8 @@ use crate::recorder::{Priority, Recorder};
 use crate::signed::{SignedAttestation, SignedBlock};
 use crate::testing::MemoryDisk;
 
-const OPEN: Bounds = Bounds {
-    target_epoch_min: 0,
-    target_epoch_max: 1_000,
-    slot_max: 1_000,
-    counted_max: 1,
-};
+const OPEN: Bounds =
+    Bounds { target_epoch_min: 0, target_epoch_max: 1_000, slot_max: 1_000, counted_max: 1 };
 
 fn start(disk: &MemoryDisk) -> (Recorder, Watermarks) {
     let health = Arc::new(Health::new(0));
@@ -34,11 +30,7 @@ fn start(disk: &MemoryDisk) -> (Recorder, Watermarks) {
 
 fn vote(source_epoch: u64, target_epoch: u64, byte: u8) -> Message {
     let signing_root = SigningRoot([byte; 32]);
-    Message::Attestation(SignedAttestation {
-        source_epoch,
-        target_epoch,
-        signing_root,
-    })
+    Message::Attestation(SignedAttestation { source_epoch, target_epoch, signing_root })
 }
 
 #[test]
@@ -55,26 +47,16 @@ fn a_permit_carries_the_key_the_root_and_the_records_number() {
     assert_eq!(redeemed.signing_root(), &SigningRoot([9; 32]));
     let stored = disk.key(watermarks.public_key()).unwrap();
     assert_eq!(stored.attestation, watermarks.attestation().copied());
-    assert_eq!(
-        redeemed.sequence(),
-        stored.attestation.map(|it| it.sequence)
-    );
+    assert_eq!(redeemed.sequence(), stored.attestation.map(|it| it.sequence));
 }
 
 #[test]
 fn a_permit_is_void_once_the_lease_has_lapsed() {
     let (recorder, mut watermarks) = start(&MemoryDisk::new());
     let place = recorder.reserve(Priority::Attestation).unwrap();
-    let permit = watermarks
-        .check(&vote(1, 2, 9), &OPEN)
-        .unwrap()
-        .record(place)
-        .wait()
-        .unwrap();
+    let permit = watermarks.check(&vote(1, 2, 9), &OPEN).unwrap().record(place).wait().unwrap();
     assert_eq!(permit.redeem(BootTime(100)), Err(LeaseLapsed::Lapsed));
-    let permit = watermarks
-        .permit([2, 0, 0, 0], SigningRoot([1; 32]))
-        .unwrap();
+    let permit = watermarks.permit([2, 0, 0, 0], SigningRoot([1; 32])).unwrap();
     assert_eq!(permit.redeem(BootTime(1)), Err(LeaseLapsed::Lapsed));
 }
 
@@ -90,30 +72,17 @@ fn what_is_checked_but_not_recorded_burns_nothing() {
 fn domains_are_granted_by_an_explicit_list() {
     let (_recorder, mut watermarks) = start(&MemoryDisk::new());
     let root = SigningRoot([1; 32]);
-    let granted: Vec<u8> = (0..=255)
-        .filter(|first| watermarks.permit([*first, 0, 0, 0], root).is_ok())
-        .collect();
+    let granted: Vec<u8> =
+        (0..=255).filter(|first| watermarks.permit([*first, 0, 0, 0], root).is_ok()).collect();
     assert_eq!(granted, [2, 5, 6, 7, 8, 9]);
     assert!(watermarks.permit([0, 0, 0, 1], root).is_ok());
-    for refused in [
-        [1, 0, 0, 1],
-        [2, 0, 0, 1],
-        [0, 1, 0, 0],
-        [0, 0, 0, 2],
-        [0xff; 4],
-    ] {
+    for refused in [[1, 0, 0, 1], [2, 0, 0, 1], [0, 1, 0, 0], [0, 0, 0, 2], [0xff; 4]] {
         let refusal = watermarks.permit(refused, root).unwrap_err();
         assert_eq!(refusal.code(), "domain_not_permitted");
     }
     watermarks.record_mut().is_enabled = false;
-    assert_eq!(
-        watermarks.permit([2, 0, 0, 0], root).unwrap_err().code(),
-        "key_disabled"
-    );
-    assert_eq!(
-        watermarks.check(&vote(1, 2, 9), &OPEN).unwrap_err().code(),
-        "key_disabled"
-    );
+    assert_eq!(watermarks.permit([2, 0, 0, 0], root).unwrap_err().code(), "key_disabled");
+    assert_eq!(watermarks.check(&vote(1, 2, 9), &OPEN).unwrap_err().code(), "key_disabled");
 }
 
 #[test]
@@ -121,31 +90,14 @@ fn a_counted_permission_is_durable_and_a_repeat_does_not_count() {
     let disk = MemoryDisk::new();
     let (recorder, mut watermarks) = start(&disk);
     let kind = CountedKind::VoluntaryExit;
-    let exit = |byte| {
-        Message::Counted(Counted {
-            kind,
-            signing_root: SigningRoot([byte; 32]),
-        })
-    };
+    let exit = |byte| Message::Counted(Counted { kind, signing_root: SigningRoot([byte; 32]) });
     for _ in 0..2 {
         let place = recorder.reserve(Priority::Attestation).unwrap();
-        let permit = watermarks
-            .check(&exit(1), &OPEN)
-            .unwrap()
-            .record(place)
-            .wait();
+        let permit = watermarks.check(&exit(1), &OPEN).unwrap().record(place).wait();
         assert!(permit.is_ok());
     }
-    assert_eq!(
-        watermarks.check(&exit(2), &OPEN).unwrap_err().code(),
-        "count_exceeded"
-    );
-    assert_eq!(
-        disk.key(watermarks.public_key()).unwrap().counted[0]
-            .unwrap()
-            .count,
-        1
-    );
+    assert_eq!(watermarks.check(&exit(2), &OPEN).unwrap_err().code(), "count_exceeded");
+    assert_eq!(disk.key(watermarks.public_key()).unwrap().counted[0].unwrap().count, 1);
     assert_eq!(watermarks.counted(kind), 1);
 }
 
@@ -159,33 +111,22 @@ fn of_concurrent_twins_exactly_one_root_leaves() {
         let barrier = Barrier::new(usize::from(TWINS));
         let messages = |byte: u8| {
             let signing_root = SigningRoot([byte / 2 + 1; 32]); // each root is asked for twice
-            let block = Message::Block(SignedBlock {
-                slot: round,
-                signing_root,
-            });
+            let block = Message::Block(SignedBlock { slot: round, signing_root });
             [vote(round, round + 1, byte / 2 + 1), block]
         };
         let ask = |byte| {
             barrier.wait();
             messages(byte).map(|message| {
                 let place = recorder.reserve(Priority::Attestation).unwrap();
-                let pending = watermarks
-                    .lock()
-                    .check(&message, &OPEN)
-                    .map(|it| it.record(place));
+                let pending = watermarks.lock().check(&message, &OPEN).map(|it| it.record(place));
                 let permit = pending.ok()?.wait().unwrap();
                 Some(*permit.redeem(BootTime(1)).unwrap().signing_root())
             })
         };
         let ask = &ask;
         let left = std::thread::scope(|scope| {
-            let twins: Vec<_> = (0..TWINS)
-                .map(|byte| scope.spawn(move || ask(byte)))
-                .collect();
-            twins
-                .into_iter()
-                .map(|it| it.join().unwrap())
-                .collect::<Vec<_>>()
+            let twins: Vec<_> = (0..TWINS).map(|byte| scope.spawn(move || ask(byte))).collect();
+            twins.into_iter().map(|it| it.join().unwrap()).collect::<Vec<_>>()
         });
         for kind in 0..2 {
             let mut roots: Vec<_> = left.iter().filter_map(|it| it[kind]).collect();

@@ -112,17 +112,9 @@ impl Content {
 
 /// The 32 lower-case digits of [`StoreId`] and [`OwnerNonce`].
 fn parse_id(text: &str) -> Result<[u8; 16], Garbled> {
-    let digits = text
-        .bytes()
-        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    let id = if digits && text.len() == 32 {
-        u128::from_str_radix(text, 16).ok()
-    } else {
-        None
-    };
-    id.map(u128::to_be_bytes).ok_or_else(|| Garbled::Id {
-        found: text.to_owned(),
-    })
+    let digits = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let id = if digits && text.len() == 32 { u128::from_str_radix(text, 16).ok() } else { None };
+    id.map(u128::to_be_bytes).ok_or_else(|| Garbled::Id { found: text.to_owned() })
 }
 
 /// CRC-32 (IEEE 802.3) over the content in its canonical form: compact JSON, names sorted. Spaces
@@ -142,12 +134,8 @@ fn checksum(content: &Value) -> String {
 pub(super) fn encode(state: &WitnessState) -> String {
     let witness = serde_json::to_value(Content::of(state)).expect("plain fields are JSON");
     let checksum = checksum(&witness);
-    let envelope = Envelope {
-        about: ABOUT.to_owned(),
-        version: WITNESS_VERSION,
-        checksum,
-        witness,
-    };
+    let envelope =
+        Envelope { about: ABOUT.to_owned(), version: WITNESS_VERSION, checksum, witness };
     let mut text = serde_json::to_string_pretty(&envelope).expect("plain fields are JSON");
     text.push('\n');
     text
@@ -157,16 +145,11 @@ pub(super) fn encode(state: &WitnessState) -> String {
 pub(super) fn decode(text: &[u8]) -> Result<WitnessState, Garbled> {
     let envelope: Envelope = serde_json::from_slice(text).map_err(Garbled::Json)?;
     if envelope.version != WITNESS_VERSION {
-        return Err(Garbled::Version {
-            found: envelope.version,
-        });
+        return Err(Garbled::Version { found: envelope.version });
     }
     let expected = checksum(&envelope.witness);
     if envelope.checksum != expected {
-        return Err(Garbled::Checksum {
-            found: envelope.checksum,
-            expected,
-        });
+        return Err(Garbled::Checksum { found: envelope.checksum, expected });
     }
     let content: Content = serde_json::from_value(envelope.witness).map_err(Garbled::Json)?;
     content.into_state()

@@ -32,32 +32,21 @@ pub struct WitnessFile {
 /// [`WitnessError::Missing`], [`WitnessError::Garbled`] or [`WitnessError::Io`].
 pub fn read_file(path: &Path) -> Result<WitnessState, WitnessError> {
     let failed = |source: io::Error| match source.kind() {
-        ErrorKind::NotFound => WitnessError::Missing {
-            path: path.to_owned(),
-        },
+        ErrorKind::NotFound => WitnessError::Missing { path: path.to_owned() },
         _ => io_error("read", path, source),
     };
     let mut text = Vec::new();
     let file = File::open(path).map_err(failed)?;
-    file.take(MAX_BYTES + 1)
-        .read_to_end(&mut text)
-        .map_err(failed)?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(failed)?;
     let decoded = match text.len() as u64 > MAX_BYTES {
         true => Err(Garbled::TooLong { max: MAX_BYTES }),
         false => decode(&text),
     };
-    decoded.map_err(|problem| WitnessError::Garbled {
-        path: path.to_owned(),
-        problem,
-    })
+    decoded.map_err(|problem| WitnessError::Garbled { path: path.to_owned(), problem })
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> WitnessError {
-    WitnessError::Io {
-        action,
-        path: path.to_owned(),
-        source,
-    }
+    WitnessError::Io { action, path: path.to_owned(), source }
 }
 
 fn sibling(path: &Path, suffix: &str) -> PathBuf {
@@ -97,9 +86,7 @@ impl WitnessFile {
         let owned = Self::lock(path)?;
         match fs::symlink_metadata(path) {
             Ok(_) => {
-                return Err(WitnessError::Exists {
-                    path: path.to_owned(),
-                });
+                return Err(WitnessError::Exists { path: path.to_owned() });
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(io_error("look for", path, error)),
@@ -120,17 +107,11 @@ impl WitnessFile {
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(WitnessError::Owned {
-                    path: path.to_owned(),
-                });
+                return Err(WitnessError::Owned { path: path.to_owned() });
             }
             Err(error) => return Err(io_error("lock", path, error.into())),
         }
-        let owned = Self {
-            path: path.to_owned(),
-            lock_path,
-            lock,
-        };
+        let owned = Self { path: path.to_owned(), lock_path, lock };
         owned.check_lock()?;
         Ok(owned)
     }
@@ -147,12 +128,10 @@ impl WitnessFile {
         let held = self.lock.metadata().map_err(failed)?;
         match fs::symlink_metadata(&self.lock_path) {
             Ok(named) if (named.dev(), named.ino()) == (held.dev(), held.ino()) => Ok(()),
-            Ok(_) => Err(WitnessError::LockReplaced {
-                path: self.lock_path.clone(),
-            }),
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(WitnessError::LockReplaced {
-                path: self.lock_path.clone(),
-            }),
+            Ok(_) => Err(WitnessError::LockReplaced { path: self.lock_path.clone() }),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(WitnessError::LockReplaced { path: self.lock_path.clone() })
+            }
             Err(error) => Err(failed(error)),
         }
     }
@@ -221,10 +200,7 @@ fn check_outside(witness: &Path, store: &Path) -> Result<(), WitnessError> {
     let lies = real(directory(witness))?;
     let leads = fs::canonicalize(witness).unwrap_or_else(|_| lies.clone());
     if lies.starts_with(&store) || leads.starts_with(&store) {
-        return Err(WitnessError::InsideStore {
-            witness: witness.to_owned(),
-            store,
-        });
+        return Err(WitnessError::InsideStore { witness: witness.to_owned(), store });
     }
     Ok(())
 }

@@ -44,10 +44,7 @@ impl Local {
         Self {
             binding,
             store,
-            claim: Claim {
-                generation: 0,
-                nonce,
-            },
+            claim: Claim { generation: 0, nonce },
             pending: None,
             reserved_through: ReservedThrough::default(),
             sequence: 0,
@@ -210,12 +207,7 @@ impl OpenPlan {
     /// Step 3: the store with the claim confirmed. After it the first renewal, from
     /// [`WitnessState::renewed`] of the claimed state; after that the store may sign.
     pub fn confirm(&self) -> Local {
-        Local {
-            claim: self.claimed.claim,
-            pending: None,
-            sealed: false,
-            ..self.pending.clone()
-        }
+        Local { claim: self.claimed.claim, pending: None, sealed: false, ..self.pending.clone() }
     }
 
     /// An opening that the witness had taken before a crash, and that this one finishes; for the
@@ -261,10 +253,7 @@ pub fn plan_takeover(
     witness.check_lease(here)?;
     // From here on the witness is of this store, as far as this store is.
     let reserved_through = local.reserved_through.max(witness.reserved_through);
-    let local = Local {
-        reserved_through,
-        ..local.clone()
-    };
+    let local = Local { reserved_through, ..local.clone() };
     let mut plan = plan(&local, witness, here, nonce, None);
     plan.claimed.store = local.store;
     plan.claimed.sequence = local.sequence;
@@ -318,10 +307,7 @@ fn check_binding(local: &Local, witness: &WitnessState) -> Result<(), Stale> {
 fn check_owner(local: &Local, witness: &WitnessState) -> Result<Option<Claim>, Stale> {
     check_binding(local, witness)?;
     if local.store != witness.store {
-        return Err(Stale::OtherStore {
-            local: local.store,
-            witness: witness.store,
-        });
+        return Err(Stale::OtherStore { local: local.store, witness: witness.store });
     }
     if local.claim == witness.claim {
         return Ok(None);
@@ -337,14 +323,8 @@ fn check_owner(local: &Local, witness: &WitnessState) -> Result<Option<Claim>, S
     }
     let (here, there) = (local.claim.generation, witness.claim.generation);
     Err(match here.cmp(&there) {
-        std::cmp::Ordering::Less => Stale::GenerationBehind {
-            local: here,
-            witness: there,
-        },
-        std::cmp::Ordering::Greater => Stale::WitnessBehind {
-            local: here,
-            witness: there,
-        },
+        std::cmp::Ordering::Less => Stale::GenerationBehind { local: here, witness: there },
+        std::cmp::Ordering::Greater => Stale::WitnessBehind { local: here, witness: there },
         std::cmp::Ordering::Equal => Stale::SecondOwner {
             generation: here,
             local: local.claim.nonce,
@@ -356,10 +336,7 @@ fn check_owner(local: &Local, witness: &WitnessState) -> Result<Option<Claim>, S
 /// Whether the store has all that the witness heard of.
 fn check_content(local: &Local, witness: &WitnessState) -> Result<(), Stale> {
     if local.sequence < witness.sequence {
-        return Err(Stale::SequenceBehind {
-            local: local.sequence,
-            witness: witness.sequence,
-        });
+        return Err(Stale::SequenceBehind { local: local.sequence, witness: witness.sequence });
     }
     if !local.reserved_through.covers(&witness.reserved_through) {
         return Err(Stale::ReservationBehind {

@@ -27,10 +27,7 @@ pub enum Failure {
 impl MemoryWitness {
     /// A witness that says `state`.
     pub fn new(state: WitnessState) -> Self {
-        Self {
-            state: Arc::new(Mutex::new(Some(state))),
-            ..Self::default()
-        }
+        Self { state: Arc::new(Mutex::new(Some(state))), ..Self::default() }
     }
 
     /// A witness that is missing.
@@ -55,9 +52,7 @@ impl MemoryWitness {
 impl Witness for MemoryWitness {
     fn read(&self) -> Result<WitnessState, WitnessError> {
         let state = self.state.lock().clone();
-        state.ok_or_else(|| WitnessError::Missing {
-            path: PathBuf::from("memory"),
-        })
+        state.ok_or_else(|| WitnessError::Missing { path: PathBuf::from("memory") })
     }
 
     fn compare_and_set(
@@ -67,9 +62,7 @@ impl Witness for MemoryWitness {
     ) -> Result<(), WitnessError> {
         let mut state = self.state.lock();
         let Some(found) = state.as_ref() else {
-            return Err(WitnessError::Missing {
-                path: PathBuf::from("memory"),
-            });
+            return Err(WitnessError::Missing { path: PathBuf::from("memory") });
         };
         if found != expected && found != next {
             return Err(WitnessError::Changed {

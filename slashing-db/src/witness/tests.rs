@@ -10,11 +10,7 @@ use super::encoding::{decode, encode};
 use super::*;
 
 fn host() -> Host {
-    Host {
-        boot_id: "boot-a".into(),
-        boot_time: BootTime(5_000_000_000),
-        unix_seconds: 1_000,
-    }
+    Host { boot_id: "boot-a".into(), boot_time: BootTime(5_000_000_000), unix_seconds: 1_000 }
 }
 
 fn state() -> WitnessState {
@@ -24,14 +20,7 @@ fn state() -> WitnessState {
 }
 
 fn live() -> WitnessState {
-    state().renewed(
-        &host(),
-        ReservedThrough {
-            epoch: u64::MAX,
-            slot: 7,
-        },
-        99,
-    )
+    state().renewed(&host(), ReservedThrough { epoch: u64::MAX, slot: 7 }, 99)
 }
 
 /// A directory with an empty store, and where its witness goes.
@@ -69,19 +58,11 @@ fn is_written_for_people_and_read_back() {
         let text = encode(&state);
         assert_eq!(decode(text.as_bytes()).unwrap(), state);
         let spaced = text.replace(": ", " :\t");
-        assert_eq!(
-            decode(spaced.as_bytes()).unwrap(),
-            state,
-            "layout means nothing"
-        );
+        assert_eq!(decode(spaced.as_bytes()).unwrap(), state, "layout means nothing");
     }
     let text = encode(&live());
-    for part in [
-        "\"network\": \"mainnet\"",
-        "\"sequence\": 99",
-        "\"generation\": 0",
-        "Do not edit",
-    ] {
+    for part in ["\"network\": \"mainnet\"", "\"sequence\": 99", "\"generation\": 0", "Do not edit"]
+    {
         assert!(text.contains(part), "{part} is not in {text}");
     }
 }
@@ -107,15 +88,9 @@ fn is_refused_cut_off_at_every_length_and_damaged_at_every_byte() {
 fn a_later_version_and_an_edit_are_named() {
     let text = encode(&live());
     let later = text.replace("\"version\": 1", "\"version\": 2");
-    assert!(matches!(
-        decode(later.as_bytes()),
-        Err(Garbled::Version { found: 2 })
-    ));
+    assert!(matches!(decode(later.as_bytes()), Err(Garbled::Version { found: 2 })));
     let edited = text.replace("\"sequence\": 99", "\"sequence\": 98");
-    assert!(matches!(
-        decode(edited.as_bytes()),
-        Err(Garbled::Checksum { .. })
-    ));
+    assert!(matches!(decode(edited.as_bytes()), Err(Garbled::Checksum { .. })));
 }
 
 #[test]
@@ -141,11 +116,7 @@ fn what_is_set_is_read_by_the_next_owner() {
     let mut owner = place.create().unwrap();
     assert_eq!(owner.read().unwrap(), state());
     owner.compare_and_set(&state(), &live()).unwrap();
-    assert_eq!(
-        read_file(&place.witness()).unwrap(),
-        live(),
-        "reading needs no ownership"
-    );
+    assert_eq!(read_file(&place.witness()).unwrap(), live(), "reading needs no ownership");
     drop(owner);
     assert_eq!(place.own().unwrap().read().unwrap(), live());
 }
@@ -169,15 +140,8 @@ fn missing_is_an_error_and_leaves_nothing_behind() {
     let error = place.own().unwrap_err();
     assert!(matches!(error, WitnessError::Missing { .. }), "{error}");
     let text = error.to_string();
-    assert!(
-        text.contains("slashing init") && text.contains("floor"),
-        "{text}"
-    );
-    assert_eq!(
-        fs::read_dir(place.root.path()).unwrap().count(),
-        1,
-        "only the store"
-    );
+    assert!(text.contains("slashing init") && text.contains("floor"), "{text}");
+    assert_eq!(fs::read_dir(place.root.path()).unwrap().count(), 1, "only the store");
 }
 
 #[test]
@@ -185,20 +149,11 @@ fn a_garbled_file_is_neither_absent_nor_replaced() {
     let place = Place::new();
     drop(place.create().unwrap());
     let whole = fs::read(place.witness()).unwrap();
-    for text in [
-        &b""[..],
-        b"{}",
-        &whole[..whole.len() / 2],
-        &[0; 512],
-        &[b' '; 20_000],
-    ] {
+    for text in [&b""[..], b"{}", &whole[..whole.len() / 2], &[0; 512], &[b' '; 20_000]] {
         fs::write(place.witness(), text).unwrap();
         let error = place.own().unwrap_err();
         assert!(matches!(error, WitnessError::Garbled { .. }), "{error}");
-        assert!(matches!(
-            place.create().unwrap_err(),
-            WitnessError::Exists { .. }
-        ));
+        assert!(matches!(place.create().unwrap_err(), WitnessError::Exists { .. }));
         assert_eq!(fs::read(place.witness()).unwrap(), text);
     }
 }
@@ -219,14 +174,8 @@ fn what_a_crash_left_beside_the_file_means_nothing() {
 fn a_second_owner_is_refused_until_the_first_is_gone() {
     let place = Place::new();
     let owner = place.create().unwrap();
-    assert!(matches!(
-        place.own().unwrap_err(),
-        WitnessError::Owned { .. }
-    ));
-    assert!(matches!(
-        place.create().unwrap_err(),
-        WitnessError::Owned { .. }
-    ));
+    assert!(matches!(place.own().unwrap_err(), WitnessError::Owned { .. }));
+    assert!(matches!(place.create().unwrap_err(), WitnessError::Owned { .. }));
     drop(owner);
     place.own().unwrap();
 }
@@ -241,10 +190,7 @@ fn an_owner_whose_lock_file_was_removed_stops() {
     assert!(matches!(gone, WitnessError::LockReplaced { .. }), "{gone}");
     let second = place.own().unwrap();
     let replaced = owner.compare_and_set(&state(), &live()).unwrap_err();
-    assert!(
-        matches!(replaced, WitnessError::LockReplaced { .. }),
-        "{replaced}"
-    );
+    assert!(matches!(replaced, WitnessError::LockReplaced { .. }), "{replaced}");
     assert_eq!(second.read().unwrap(), state());
 }
 
@@ -260,10 +206,7 @@ fn a_witness_inside_the_store_is_refused() {
     let inside = store.join("w.json");
     fs::rename(place.witness(), &inside).unwrap();
     std::os::unix::fs::symlink(&inside, place.witness()).unwrap();
-    assert!(matches!(
-        place.own().unwrap_err(),
-        WitnessError::InsideStore { .. }
-    ));
+    assert!(matches!(place.own().unwrap_err(), WitnessError::InsideStore { .. }));
 }
 
 /// The owner of [`a_killed_owner_is_gone_at_once_and_a_suspended_one_is_not`], in a process of its
@@ -301,18 +244,10 @@ fn a_killed_owner_is_gone_at_once_and_a_suspended_one_is_not() {
     drop(place.create().unwrap());
     for _ in 0..5 {
         let mut owner = start_owner(&place);
-        assert!(matches!(
-            place.own().unwrap_err(),
-            WitnessError::Owned { .. }
-        ));
-        let stopped = Command::new("kill")
-            .args(["-STOP", &owner.id().to_string()])
-            .status();
+        assert!(matches!(place.own().unwrap_err(), WitnessError::Owned { .. }));
+        let stopped = Command::new("kill").args(["-STOP", &owner.id().to_string()]).status();
         assert!(stopped.unwrap().success());
-        assert!(matches!(
-            place.own().unwrap_err(),
-            WitnessError::Owned { .. }
-        ));
+        assert!(matches!(place.own().unwrap_err(), WitnessError::Owned { .. }));
         owner.kill().unwrap();
         owner.wait().unwrap();
         drop(place.own().unwrap());

@@ -7,25 +7,14 @@ use crate::web3signer::request::vectors::{self, Vector};
 fn check(vectors: Vec<Vector>) -> usize {
     let mut right = 0;
     for (name, vectors) in vectors::by_network(vectors) {
-        let input: String = vectors
-            .iter()
-            .map(|vector| format!("{}\n", vector.body.get()))
-            .collect();
+        let input: String =
+            vectors.iter().map(|vector| format!("{}\n", vector.body.get())).collect();
         let mut output = Vec::new();
         run(&vectors::network(&name), input.as_bytes(), &mut output).unwrap();
         let output = String::from_utf8(output).unwrap();
-        assert_eq!(
-            output.lines().count(),
-            vectors.len(),
-            "one line out for each line in"
-        );
+        assert_eq!(output.lines().count(), vectors.len(), "one line out for each line in");
         for (line, vector) in output.lines().zip(&vectors) {
-            let Vector {
-                kind,
-                fork,
-                signing_root,
-                ..
-            } = vector;
+            let Vector { kind, fork, signing_root, .. } = vector;
             assert_eq!(line, signing_root.to_string(), "{kind} {fork} {name}");
             right += 1;
         }
@@ -56,13 +45,7 @@ fn errors_stand_in_the_line_of_their_request() {
     let input = format!("{{}}\n{good}\n\n\u{0}\n{good}");
     let mut output = Vec::new();
     let summary = run(&vectors::network("mainnet"), input.as_bytes(), &mut output).unwrap();
-    assert_eq!(
-        summary,
-        Summary {
-            roots: 2,
-            errors: 3
-        }
-    );
+    assert_eq!(summary, Summary { roots: 2, errors: 3 });
     let output = String::from_utf8(output).unwrap();
     let lines: Vec<_> = output.lines().collect();
     let root = "0x176d16f691a45835e5ec78bb2a35a9c6159935f8c8c253c1cefdea58e4677115";

@@ -6,12 +6,7 @@ use crate::config::tests::{MINIMAL, load_with, problems_of, with};
 use crate::config::{Config, Origin, RunArgs};
 
 fn origin_of(config: &Config, path: &str) -> Origin {
-    config
-        .settings()
-        .into_iter()
-        .find(|setting| setting.path == path)
-        .unwrap()
-        .origin
+    config.settings().into_iter().find(|setting| setting.path == path).unwrap().origin
 }
 
 #[test]
@@ -20,32 +15,17 @@ fn flags_win_over_the_environment_which_wins_over_the_file() {
         "[listen]\naddress = '127.0.0.1:1'\n[metrics]\naddress = '127.0.0.1:1'\n\
          [log]\nlevel = 'warn'",
     );
-    let environment = [
-        ("PORTCULLIS_LISTEN_ADDRESS", "127.0.0.1:2"),
-        ("PORTCULLIS_METRICS_ADDRESS", "off"),
-    ];
-    let args = RunArgs {
-        listen: Some("127.0.0.1:3".to_owned()),
-        ..RunArgs::default()
-    };
+    let environment =
+        [("PORTCULLIS_LISTEN_ADDRESS", "127.0.0.1:2"), ("PORTCULLIS_METRICS_ADDRESS", "off")];
+    let args = RunArgs { listen: Some("127.0.0.1:3".to_owned()), ..RunArgs::default() };
     let config = load_with(&text, &environment, args).1.unwrap();
     assert_eq!(config.listen.address.port(), 3);
     assert_eq!(config.metrics.address, None);
     assert_eq!(config.log.level, "warn");
-    let origins = [
-        "listen.address",
-        "metrics.address",
-        "log.level",
-        "log.format",
-    ];
+    let origins = ["listen.address", "metrics.address", "log.level", "log.format"];
     assert_eq!(
         origins.map(|path| origin_of(&config, path)),
-        [
-            Origin::CommandLine,
-            Origin::Environment,
-            Origin::File,
-            Origin::Default
-        ]
+        [Origin::CommandLine, Origin::Environment, Origin::File, Origin::Default]
     );
 }
 
@@ -62,13 +42,9 @@ fn every_flag_sets_its_key() {
         log_level: Some("debug".to_owned()),
     };
     let config = load_with(MINIMAL, &[], args).1.unwrap();
-    let set = config
-        .settings()
-        .into_iter()
-        .filter(|s| s.origin == Origin::CommandLine);
+    let set = config.settings().into_iter().filter(|s| s.origin == Origin::CommandLine);
     assert_eq!(
-        set.map(|setting| format!("{} = {}", setting.path, setting.value))
-            .collect::<Vec<_>>(),
+        set.map(|setting| format!("{} = {}", setting.path, setting.value)).collect::<Vec<_>>(),
         [
             "network.name = \"gnosis\"",
             "listen.address = \"[::1]:3\"",
@@ -84,22 +60,14 @@ fn every_flag_sets_its_key() {
 #[test]
 fn the_environment_sets_values_of_every_type() {
     let environment = [
-        (
-            "PORTCULLIS_LISTEN_HOST_ALLOWLIST",
-            "signer.internal, localhost",
-        ),
+        ("PORTCULLIS_LISTEN_HOST_ALLOWLIST", "signer.internal, localhost"),
         ("PORTCULLIS_LIMITS_BODY_BYTES_MAX", "4096"),
         ("PORTCULLIS_WEB3SIGNER_COMPAT_MISMATCH_500", "true"),
         ("PORTCULLIS_SLASHING_KEY_SET", "fleet-7"),
         ("HOME", "/root"),
     ];
-    let config = load_with(MINIMAL, &environment, RunArgs::default())
-        .1
-        .unwrap();
-    assert_eq!(
-        config.listen.host_allowlist,
-        ["signer.internal", "localhost"]
-    );
+    let config = load_with(MINIMAL, &environment, RunArgs::default()).1.unwrap();
+    assert_eq!(config.listen.host_allowlist, ["signer.internal", "localhost"]);
     assert_eq!(config.limits.body_bytes_max, 4096);
     assert!(config.web3signer.compat_mismatch_500);
     assert_eq!(config.slashing.key_set, "fleet-7");
@@ -141,12 +109,7 @@ fn service_links_of_kubernetes_are_passed_over() {
         ("PORTCULLIS_METRICS_PORT_9001_TCP_ADDR", "10.0.0.7"),
         ("PORTCULLIS_METRICS_PORT", "tcp://10.0.0.7:9001"),
     ];
-    load_with(MINIMAL, &environment, RunArgs::default())
-        .1
-        .unwrap();
+    load_with(MINIMAL, &environment, RunArgs::default()).1.unwrap();
     let typo = [("PORTCULLIS_METRICS_PORT", "9001")];
-    assert_eq!(
-        problems_of(load_with(MINIMAL, &typo, RunArgs::default())).len(),
-        1
-    );
+    assert_eq!(problems_of(load_with(MINIMAL, &typo, RunArgs::default())).len(), 1);
 }

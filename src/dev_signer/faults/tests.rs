@@ -52,10 +52,8 @@ fn what_is_not_a_fault_is_refused() {
 #[test]
 fn count_and_after_bound_the_requests_struck() {
     let mut plan = plan(&["refuse:count=2:after=3"], 0);
-    let struck: Vec<bool> = strikes(&mut plan, 7)
-        .iter()
-        .map(|injection| injection.fault.is_some())
-        .collect();
+    let struck: Vec<bool> =
+        strikes(&mut plan, 7).iter().map(|injection| injection.fault.is_some()).collect();
     assert_eq!(struck, [false, false, false, true, true, false, false]);
     assert_eq!(plan.requests(), 7);
     assert_eq!(plan.struck().next().unwrap().1, 2);
@@ -63,26 +61,11 @@ fn count_and_after_bound_the_requests_struck() {
 
 #[test]
 fn the_first_fault_wins_and_slowness_adds_up() {
-    let mut plan = plan(
-        &[
-            "slow=10",
-            "error:count=1",
-            "refuse:count=1",
-            "slow=5:count=1",
-        ],
-        0,
-    );
-    let expect = |ms, fault| Injection {
-        delay: Duration::from_millis(ms),
-        fault,
-    };
+    let mut plan = plan(&["slow=10", "error:count=1", "refuse:count=1", "slow=5:count=1"], 0);
+    let expect = |ms, fault| Injection { delay: Duration::from_millis(ms), fault };
     assert_eq!(
         strikes(&mut plan, 3),
-        [
-            expect(15, Some(FaultKind::Error)),
-            expect(10, Some(FaultKind::Refuse)),
-            expect(10, None)
-        ]
+        [expect(15, Some(FaultKind::Error)), expect(10, Some(FaultKind::Refuse)), expect(10, None)]
     );
 }
 
@@ -93,12 +76,7 @@ fn a_seed_decides_who_is_struck() {
     assert_eq!(first, strikes(&mut plan(&specs, 1), 10_000));
     assert_ne!(first, strikes(&mut plan(&specs, 2), 10_000));
 
-    let count = |kind| {
-        first
-            .iter()
-            .filter(|injection| injection.fault == Some(kind))
-            .count()
-    };
+    let count = |kind| first.iter().filter(|injection| injection.fault == Some(kind)).count();
     let (hung_up, refused) = (count(FaultKind::HangUp), count(FaultKind::Refuse));
     assert!((850..1150).contains(&hung_up), "{hung_up}");
     // Three in ten of the nine in ten that are left: the two draws are independent.
@@ -107,14 +85,6 @@ fn a_seed_decides_who_is_struck() {
 
 #[test]
 fn certainty_and_impossibility_hold() {
-    assert!(
-        strikes(&mut plan(&["refuse:p=0"], 3), 1000)
-            .iter()
-            .all(|i| i.fault.is_none())
-    );
-    assert!(
-        strikes(&mut plan(&["refuse:p=1"], 3), 1000)
-            .iter()
-            .all(|i| i.fault.is_some())
-    );
+    assert!(strikes(&mut plan(&["refuse:p=0"], 3), 1000).iter().all(|i| i.fault.is_none()));
+    assert!(strikes(&mut plan(&["refuse:p=1"], 3), 1000).iter().all(|i| i.fault.is_some()));
 }

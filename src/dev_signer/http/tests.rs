@@ -3,10 +3,7 @@
 use super::*;
 
 fn headers(accept: &[&str]) -> HeaderMap {
-    accept
-        .iter()
-        .map(|value| (ACCEPT, HeaderValue::from_str(value).unwrap()))
-        .collect()
+    accept.iter().map(|value| (ACCEPT, HeaderValue::from_str(value).unwrap())).collect()
 }
 
 /// Wire contract: JSON only when an entry is `application/json` or `*/*`, and weights do not count.
@@ -42,15 +39,7 @@ fn faults_are_parsed_or_refused_with_the_reason() {
     let (specs, seed) =
         parse_faults(br#"{"faults": ["slow=5", "die:after=2"], "seed": 7}"#).unwrap();
     assert_eq!((specs.len(), seed), (2, Some(7)));
-    assert!(
-        parse_faults(br#"{"faults": ["nap"]}"#)
-            .unwrap_err()
-            .contains("unknown fault \"nap\"")
-    );
-    assert!(
-        parse_faults(br#"{"fault": []}"#)
-            .unwrap_err()
-            .contains("unknown field `fault`")
-    );
+    assert!(parse_faults(br#"{"faults": ["nap"]}"#).unwrap_err().contains("unknown fault \"nap\""));
+    assert!(parse_faults(br#"{"fault": []}"#).unwrap_err().contains("unknown field `fault`"));
     assert!(parse_faults(b"").is_err());
 }

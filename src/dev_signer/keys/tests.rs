@@ -29,20 +29,12 @@ fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 fn load_key_files(dir: &tempfile::TempDir) -> Result<KeyRing, KeyError> {
-    KeyRing::load(
-        &KeySource::KeyFiles {
-            dir: dir.path().to_owned(),
-        },
-        false,
-    )
+    KeyRing::load(&KeySource::KeyFiles { dir: dir.path().to_owned() }, false)
 }
 
 /// An error with its causes, as the command prints it.
 fn explain(error: &dyn Error) -> String {
-    let cause = error
-        .source()
-        .map(|cause| format!(": {}", explain(cause)))
-        .unwrap_or_default();
+    let cause = error.source().map(|cause| format!(": {}", explain(cause))).unwrap_or_default();
     format!("{error}{cause}")
 }
 
@@ -53,10 +45,7 @@ fn interop_keys_are_in_order_and_found() {
     assert_eq!(public_keys(&ring), expected);
     assert_eq!(ring.find(&expected[4]).unwrap().public_key, expected[4]);
     assert!(ring.find(&interop([9])[0]).is_none());
-    assert_eq!(
-        ring.neighbour(&expected[8]).unwrap().public_key,
-        expected[0]
-    );
+    assert_eq!(ring.neighbour(&expected[8]).unwrap().public_key, expected[0]);
     assert!(ring.keys()[0].stub_signature.is_none());
 }
 
@@ -81,18 +70,12 @@ fn key_files_of_both_types_and_several_documents_load() {
         ("password.txt", "interop-password\n"),
         ("README.txt", "not a key file"),
     ]);
-    assert_eq!(
-        public_keys(&load_key_files(&dir).unwrap()),
-        interop([0, 2, 1])
-    );
+    assert_eq!(public_keys(&load_key_files(&dir).unwrap()), interop([0, 2, 1]));
 }
 
 #[test]
 fn a_directory_of_keystores_loads() {
-    let dir = directory(&[
-        ("keystore-0.json", KEYSTORE_0),
-        ("password.txt", "interop-password"),
-    ]);
+    let dir = directory(&[("keystore-0.json", KEYSTORE_0), ("password.txt", "interop-password")]);
     let source = |password: &str| KeySource::Keystores {
         dir: dir.path().to_owned(),
         password_file: dir.path().join(password),
@@ -122,36 +105,12 @@ fn bad_key_files_are_named() {
             format!("keyType: SECP256K1\n{}", raw(SECRET_0)),
             "key.yaml: keyType \"SECP256K1\" is not supported",
         ),
-        (
-            "no type",
-            "privateKey: \"0x00\"\n".to_owned(),
-            "not a Web3Signer key file: ",
-        ),
-        (
-            "not YAML",
-            "type: [file-raw\n".to_owned(),
-            "key.yaml is not a Web3Signer key file: ",
-        ),
-        (
-            "no key",
-            "type: file-raw\n".to_owned(),
-            "key.yaml: privateKey is missing",
-        ),
-        (
-            "short key",
-            raw("0x0102"),
-            "key.yaml: privateKey: expected 32 bytes in hexadecimal",
-        ),
-        (
-            "zero key",
-            raw(&"00".repeat(32)),
-            "privateKey: the secret key is not a number from 1",
-        ),
-        (
-            "no keystore",
-            "type: file-keystore\n".to_owned(),
-            "key.yaml: keystoreFile is missing",
-        ),
+        ("no type", "privateKey: \"0x00\"\n".to_owned(), "not a Web3Signer key file: "),
+        ("not YAML", "type: [file-raw\n".to_owned(), "key.yaml is not a Web3Signer key file: "),
+        ("no key", "type: file-raw\n".to_owned(), "key.yaml: privateKey is missing"),
+        ("short key", raw("0x0102"), "key.yaml: privateKey: expected 32 bytes in hexadecimal"),
+        ("zero key", raw(&"00".repeat(32)), "privateKey: the secret key is not a number from 1"),
+        ("no keystore", "type: file-keystore\n".to_owned(), "key.yaml: keystoreFile is missing"),
         (
             "absent password",
             "type: file-keystore\nkeystoreFile: a\nkeystorePasswordFile: nowhere.txt\n".to_owned(),
@@ -172,10 +131,7 @@ fn an_empty_directory_and_a_repeated_key_are_refused() {
 
     let raw = format!("type: file-raw\nprivateKey: \"{SECRET_0}\"\n");
     let error = load_key_files(&directory(&[("a.yaml", &raw), ("b.yaml", &raw)])).unwrap_err();
-    assert!(
-        matches!(error, KeyError::Duplicate(key) if key == interop([0])[0]),
-        "{error}"
-    );
+    assert!(matches!(error, KeyError::Duplicate(key) if key == interop([0])[0]), "{error}");
 }
 
 #[test]

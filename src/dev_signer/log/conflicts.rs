@@ -71,11 +71,7 @@ impl<'a> Vote<'a> {
             return None;
         }
         let source = entry.subject.source_epoch?;
-        Some(Self {
-            source,
-            target: entry.subject.target_epoch?,
-            entry,
-        })
+        Some(Self { source, target: entry.subject.target_epoch?, entry })
     }
 }
 
@@ -102,18 +98,11 @@ fn find_surround_votes(votes: &mut [Vote<'_>], conflicts: &mut Vec<Conflict>) {
     let mut widest: Option<Vote<'_>> = None;
     for same_source in votes.chunk_by(|a, b| a.source == b.source) {
         if let Some(outer) = widest {
-            for inner in same_source
-                .iter()
-                .filter(|inner| inner.target < outer.target)
-            {
+            for inner in same_source.iter().filter(|inner| inner.target < outer.target) {
                 conflicts.push(Conflict::SurroundVote(pair(outer.entry, inner.entry)));
             }
         }
-        widest = same_source
-            .iter()
-            .copied()
-            .chain(widest)
-            .max_by_key(|vote| vote.target);
+        widest = same_source.iter().copied().chain(widest).max_by_key(|vote| vote.target);
     }
 }
 

@@ -35,16 +35,7 @@ fn votes(votes: &[(u8, u64, u64, u8)]) -> Vec<Entry> {
 /// `(key, slot, root)`.
 fn blocks(sign_type: SignType, blocks: &[(u8, u64, u8)]) -> Vec<Entry> {
     let entry = |(seq, &(key, slot, root))| {
-        entry(
-            seq,
-            key,
-            sign_type,
-            root,
-            Subject {
-                slot: Some(slot),
-                ..Subject::default()
-            },
-        )
+        entry(seq, key, sign_type, root, Subject { slot: Some(slot), ..Subject::default() })
     };
     (0..).zip(blocks).map(entry).collect()
 }
@@ -65,40 +56,16 @@ fn found(entries: &[Entry]) -> Vec<(&'static str, u64, u64)> {
 
 #[test]
 fn conflicting_votes_are_found() {
-    type Case = (
-        &'static str,
-        &'static [(u8, u64, u64, u8)],
-        &'static [(&'static str, u64, u64)],
-    );
+    type Case = (&'static str, &'static [(u8, u64, u64, u8)], &'static [(&'static str, u64, u64)]);
     let cases: &[Case] = &[
         ("nothing", &[], &[]),
-        (
-            "a chain of votes",
-            &[(1, 0, 1, 1), (1, 1, 2, 2), (1, 2, 3, 3)],
-            &[],
-        ),
+        ("a chain of votes", &[(1, 0, 1, 1), (1, 1, 2, 2), (1, 2, 3, 3)], &[]),
         ("one vote twice", &[(1, 0, 1, 1), (1, 0, 1, 1)], &[]),
         ("two keys", &[(1, 0, 1, 1), (2, 0, 1, 2)], &[]),
-        (
-            "one target",
-            &[(1, 0, 1, 1), (1, 0, 1, 2)],
-            &[("double vote", 0, 1)],
-        ),
-        (
-            "one target, other source",
-            &[(1, 0, 2, 1), (1, 1, 2, 2)],
-            &[("double vote", 0, 1)],
-        ),
-        (
-            "surrounds",
-            &[(1, 2, 3, 1), (1, 1, 4, 2)],
-            &[("surround", 1, 0)],
-        ),
-        (
-            "is surrounded",
-            &[(1, 1, 4, 1), (1, 2, 3, 2)],
-            &[("surround", 0, 1)],
-        ),
+        ("one target", &[(1, 0, 1, 1), (1, 0, 1, 2)], &[("double vote", 0, 1)]),
+        ("one target, other source", &[(1, 0, 2, 1), (1, 1, 2, 2)], &[("double vote", 0, 1)]),
+        ("surrounds", &[(1, 2, 3, 1), (1, 1, 4, 2)], &[("surround", 1, 0)]),
+        ("is surrounded", &[(1, 1, 4, 1), (1, 2, 3, 2)], &[("surround", 0, 1)]),
         ("one source", &[(1, 1, 4, 1), (1, 1, 3, 2)], &[]),
         ("surround of two keys", &[(1, 2, 3, 1), (2, 1, 4, 2)], &[]),
         ("beside", &[(1, 1, 2, 1), (1, 2, 3, 2)], &[]),
@@ -108,11 +75,7 @@ fn conflicting_votes_are_found() {
             &[(1, 0, 9, 1), (1, 1, 2, 2), (1, 5, 6, 3), (1, 8, 10, 4)],
             &[("surround", 0, 1), ("surround", 0, 2)],
         ),
-        (
-            "source zero",
-            &[(1, 0, 5, 1), (1, 0, 6, 2), (1, 1, 4, 3)],
-            &[("surround", 1, 2)],
-        ),
+        ("source zero", &[(1, 0, 5, 1), (1, 0, 6, 2), (1, 1, 4, 3)], &[("surround", 1, 2)]),
     ];
     for (name, entries, expected) in cases {
         assert_eq!(found(&votes(entries)), *expected, "{name}");
@@ -122,13 +85,7 @@ fn conflicting_votes_are_found() {
 #[test]
 fn conflicting_blocks_are_found() {
     for sign_type in [SignType::Block, SignType::BlockV2] {
-        assert_eq!(
-            found(&blocks(
-                sign_type,
-                &[(1, 5, 1), (1, 5, 1), (1, 6, 2), (2, 5, 3)]
-            )),
-            []
-        );
+        assert_eq!(found(&blocks(sign_type, &[(1, 5, 1), (1, 5, 1), (1, 6, 2), (2, 5, 3)])), []);
         let entries = blocks(sign_type, &[(1, 5, 1), (2, 5, 9), (1, 5, 2)]);
         assert_eq!(found(&entries), [("double proposal", 0, 2)]);
     }
@@ -148,9 +105,7 @@ fn other_types_do_not_conflict() {
         SignType::ValidatorRegistration,
     ] {
         let mut entries = votes(&[(1, 0, 1, 1), (1, 0, 1, 2), (1, 0, 4, 3), (1, 2, 3, 4)]);
-        entries
-            .iter_mut()
-            .for_each(|entry| entry.sign_type = sign_type);
+        entries.iter_mut().for_each(|entry| entry.sign_type = sign_type);
         assert_eq!(found(&entries), [], "{}", sign_type.name());
     }
 }
@@ -160,9 +115,8 @@ fn other_types_do_not_conflict() {
 fn surround_votes_agree_with_the_definition() {
     let mut state = 1_u64;
     let mut below = |bound: u64| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % bound
     };
     let mut conflicting = 0;
@@ -172,27 +126,17 @@ fn surround_votes_agree_with_the_definition() {
                 let source = below(8);
                 let target = source + 1 + below(4);
                 // The root follows from the vote: no double votes here but those of unlike sources.
-                (
-                    1,
-                    source,
-                    target,
-                    u8::try_from(source * 16 + target).unwrap(),
-                )
+                (1, source, target, u8::try_from(source * 16 + target).unwrap())
             })
             .collect();
         let entries = votes(&random);
-        let expected = random.iter().any(|a| {
-            random
-                .iter()
-                .any(|b| (a.1 < b.1 && b.2 < a.2) || (a.2 == b.2 && a.3 != b.3))
-        });
+        let expected = random
+            .iter()
+            .any(|a| random.iter().any(|b| (a.1 < b.1 && b.2 < a.2) || (a.2 == b.2 && a.3 != b.3)));
         assert_eq!(!find_conflicts(&entries).is_empty(), expected, "{random:?}");
         conflicting += usize::from(expected);
     }
-    assert!(
-        (200..1800).contains(&conflicting),
-        "{conflicting} of 2000 say little"
-    );
+    assert!((200..1800).contains(&conflicting), "{conflicting} of 2000 say little");
 }
 
 #[test]
@@ -204,9 +148,7 @@ fn what_is_appended_is_read_and_the_sequence_goes_on() {
     expected[1].signed_by = Some(Hex([9; 48]));
     for entries in [&expected[..2], &expected[2..]] {
         let log = SigningLog::open(&path).unwrap();
-        entries
-            .iter()
-            .for_each(|entry| log.append(entry.clone()).unwrap());
+        entries.iter().for_each(|entry| log.append(entry.clone()).unwrap());
     }
     assert_eq!(read(&path).unwrap(), expected);
     let text = fs::read_to_string(&path).unwrap();
@@ -232,35 +174,13 @@ fn a_damaged_log_is_refused() {
     let second: usize = whole.lines().take(2).map(|line| line.len() + 1).sum();
 
     fs::write(&path, &whole[..second + 40]).unwrap();
-    assert!(matches!(
-        SigningLog::open(&path).unwrap_err(),
-        LogError::Torn(_)
-    ));
+    assert!(matches!(SigningLog::open(&path).unwrap_err(), LogError::Torn(_)));
 
-    let gap = [
-        whole.lines().next().unwrap(),
-        whole.lines().nth(2).unwrap(),
-        "",
-    ]
-    .join("\n");
+    let gap = [whole.lines().next().unwrap(), whole.lines().nth(2).unwrap(), ""].join("\n");
     fs::write(&path, gap).unwrap();
     let error = read(&path).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            LogError::Sequence {
-                line: 2,
-                expected: 1,
-                found: 2,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, LogError::Sequence { line: 2, expected: 1, found: 2, .. }), "{error}");
 
     fs::write(&path, format!("{whole}{{}}\n")).unwrap();
-    assert!(matches!(
-        read(&path).unwrap_err(),
-        LogError::Line { line: 4, .. }
-    ));
+    assert!(matches!(read(&path).unwrap_err(), LogError::Line { line: 4, .. }));
 }

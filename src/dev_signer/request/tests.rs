@@ -27,17 +27,11 @@ fn parse(body: &Value) -> Result<SignRequest, SignRequestError> {
 }
 
 fn slot(slot: u64) -> Subject {
-    Subject {
-        slot: Some(slot),
-        ..Subject::default()
-    }
+    Subject { slot: Some(slot), ..Subject::default() }
 }
 
 fn epoch(epoch: u64) -> Subject {
-    Subject {
-        epoch: Some(epoch),
-        ..Subject::default()
-    }
+    Subject { epoch: Some(epoch), ..Subject::default() }
 }
 
 #[test]
@@ -47,12 +41,8 @@ fn each_type_gives_what_the_log_keeps() {
     let bare = json!({"aggregator_index": "9", "aggregate": {"data": {"slot": "7"}}});
     let wrapped = json!({"version": "electra", "data": bare.clone()});
     let contribution = json!({"contribution": {"slot": "7"}});
-    let votes = Subject {
-        slot: Some(64),
-        source_epoch: Some(1),
-        target_epoch: Some(2),
-        epoch: None,
-    };
+    let votes =
+        Subject { slot: Some(64), source_epoch: Some(1), target_epoch: Some(2), epoch: None };
     let (at_slot, at_epoch) = (json!({"slot": "7"}), json!({"epoch": "3"}));
     for (sign_type, field, object, expected) in [
         ("ATTESTATION", "attestation", attestation(), votes),
@@ -60,63 +50,18 @@ fn each_type_gives_what_the_log_keeps() {
         ("BLOCK", "block", at_slot.clone(), slot(7)),
         ("BLOCK_V2", "beacon_block", header, slot(7)),
         ("BLOCK_V2", "beacon_block", altair, slot(7)),
-        (
-            "AGGREGATE_AND_PROOF",
-            "aggregate_and_proof",
-            bare.clone(),
-            slot(7),
-        ),
-        (
-            "AGGREGATE_AND_PROOF",
-            "aggregate_and_proof",
-            wrapped.clone(),
-            slot(7),
-        ),
-        (
-            "AGGREGATE_AND_PROOF_V2",
-            "aggregate_and_proof",
-            bare,
-            slot(7),
-        ),
-        (
-            "AGGREGATE_AND_PROOF_V2",
-            "aggregate_and_proof",
-            wrapped,
-            slot(7),
-        ),
-        (
-            "AGGREGATION_SLOT",
-            "aggregation_slot",
-            at_slot.clone(),
-            slot(7),
-        ),
+        ("AGGREGATE_AND_PROOF", "aggregate_and_proof", bare.clone(), slot(7)),
+        ("AGGREGATE_AND_PROOF", "aggregate_and_proof", wrapped.clone(), slot(7)),
+        ("AGGREGATE_AND_PROOF_V2", "aggregate_and_proof", bare, slot(7)),
+        ("AGGREGATE_AND_PROOF_V2", "aggregate_and_proof", wrapped, slot(7)),
+        ("AGGREGATION_SLOT", "aggregation_slot", at_slot.clone(), slot(7)),
         ("RANDAO_REVEAL", "randao_reveal", at_epoch.clone(), epoch(3)),
         ("DEPOSIT", "deposit", json!({}), Subject::default()),
         ("VOLUNTARY_EXIT", "voluntary_exit", at_epoch, epoch(3)),
-        (
-            "SYNC_COMMITTEE_MESSAGE",
-            "sync_committee_message",
-            at_slot.clone(),
-            slot(7),
-        ),
-        (
-            "SYNC_COMMITTEE_SELECTION_PROOF",
-            "sync_aggregator_selection_data",
-            at_slot,
-            slot(7),
-        ),
-        (
-            "SYNC_COMMITTEE_CONTRIBUTION_AND_PROOF",
-            "contribution_and_proof",
-            contribution,
-            slot(7),
-        ),
-        (
-            "VALIDATOR_REGISTRATION",
-            "validator_registration",
-            json!({}),
-            Subject::default(),
-        ),
+        ("SYNC_COMMITTEE_MESSAGE", "sync_committee_message", at_slot.clone(), slot(7)),
+        ("SYNC_COMMITTEE_SELECTION_PROOF", "sync_aggregator_selection_data", at_slot, slot(7)),
+        ("SYNC_COMMITTEE_CONTRIBUTION_AND_PROOF", "contribution_and_proof", contribution, slot(7)),
+        ("VALIDATOR_REGISTRATION", "validator_registration", json!({}), Subject::default()),
     ] {
         let request = parse(&envelope(sign_type, field, &object)).unwrap();
         assert_eq!(request.subject, expected, "{sign_type}");
@@ -126,10 +71,7 @@ fn each_type_gives_what_the_log_keeps() {
         let mut absent = envelope(sign_type, field, &object);
         absent[field].take();
         let error = parse(&absent).unwrap_err();
-        assert!(
-            matches!(error, SignRequestError::NoField { .. }),
-            "{sign_type}: {error}"
-        );
+        assert!(matches!(error, SignRequestError::NoField { .. }), "{sign_type}: {error}");
     }
 }
 
@@ -160,10 +102,7 @@ fn fork_info_is_needed_but_by_deposits_and_registrations() {
         match parse(&body) {
             Ok(_) => assert!(!needed, "{sign_type}"),
             Err(error) => {
-                assert!(
-                    needed && matches!(error, SignRequestError::NoForkInfo(_)),
-                    "{error}"
-                );
+                assert!(needed && matches!(error, SignRequestError::NoForkInfo(_)), "{error}");
             }
         }
     }
@@ -191,27 +130,14 @@ fn malformed_requests_are_told_from_incomplete_ones() {
         with("/attestation/slot", json!(-1)),
         with("/attestation/slot", json!(1.5)),
         with("/attestation/slot", json!("18446744073709551616")),
-        envelope(
-            "BLOCK_V2",
-            "beacon_block",
-            &json!({"version": "fulu", "block_header": {}}),
-        ),
+        envelope("BLOCK_V2", "beacon_block", &json!({"version": "fulu", "block_header": {}})),
     ] {
         let error = parse(&body).unwrap_err();
-        assert!(
-            matches!(error, SignRequestError::Malformed(_)),
-            "{body}: {error}"
-        );
+        assert!(matches!(error, SignRequestError::Malformed(_)), "{body}: {error}");
     }
-    assert!(matches!(
-        SignRequest::parse(b"").unwrap_err(),
-        SignRequestError::Malformed(_)
-    ));
+    assert!(matches!(SignRequest::parse(b"").unwrap_err(), SignRequestError::Malformed(_)));
     let largest = with("/attestation/slot", json!("18446744073709551615"));
     assert_eq!(parse(&largest).unwrap().subject.slot, Some(u64::MAX));
     let error = parse(&with("/attestation/target", json!({}))).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "ATTESTATION needs attestation.target.epoch"
-    );
+    assert_eq!(error.to_string(), "ATTESTATION needs attestation.target.epoch");
 }

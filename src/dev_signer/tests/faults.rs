@@ -11,28 +11,14 @@ use crate::dev_signer::log::find_conflicts;
 async fn refuse_error_and_garbage_do_not_sign() {
     let mut rig = Rig::start(&["refuse:count=1", "error:count=1", "garbage:count=1"]).await;
     let answer = rig.sign(0).await.unwrap();
-    assert_eq!(
-        (answer.status, answer.body.as_str()),
-        (412, "Precondition Failed")
-    );
+    assert_eq!((answer.status, answer.body.as_str()), (412, "Precondition Failed"));
     let answer = rig.sign(0).await.unwrap();
-    assert_eq!(
-        (answer.status, answer.body.as_str()),
-        (500, "Internal Server Error")
-    );
+    assert_eq!((answer.status, answer.body.as_str()), (500, "Internal Server Error"));
     let garbage = signature(&rig.sign(0).await.unwrap());
     assert_eq!(garbage, GARBAGE);
-    assert_eq!(
-        verify(&public_key(0).0, &ROOT, &garbage),
-        Err(BlsError::Signature)
-    );
+    assert_eq!(verify(&public_key(0).0, &ROOT, &garbage), Err(BlsError::Signature));
     assert!(rig.log().is_empty());
-    verify(
-        &public_key(0).0,
-        &ROOT,
-        &signature(&rig.sign(0).await.unwrap()),
-    )
-    .unwrap();
+    verify(&public_key(0).0, &ROOT, &signature(&rig.sign(0).await.unwrap())).unwrap();
 }
 
 #[tokio::test]
@@ -41,14 +27,9 @@ async fn wrong_and_swapped_signatures_are_what_the_log_says() {
     let wrong = signature(&rig.sign(3).await.unwrap());
     let swapped = signature(&rig.sign(3).await.unwrap());
     for spoilt in [&wrong, &swapped] {
-        assert_eq!(
-            verify(&public_key(3).0, &ROOT, spoilt),
-            Err(BlsError::Mismatch)
-        );
+        assert_eq!(verify(&public_key(3).0, &ROOT, spoilt), Err(BlsError::Mismatch));
     }
-    let [first, second] = &rig.log()[..] else {
-        panic!("two signatures were made")
-    };
+    let [first, second] = &rig.log()[..] else { panic!("two signatures were made") };
     assert_eq!(first.fault.as_deref(), Some("wrong-signature"));
     verify(&public_key(3).0, &first.signed_root.unwrap().0, &wrong).unwrap();
     assert_eq!(second.fault.as_deref(), Some("swapped"));
@@ -62,18 +43,10 @@ async fn wrong_and_swapped_signatures_are_what_the_log_says() {
 async fn hang_up_signs_and_closes_without_an_answer() {
     let mut rig = Rig::start(&["hang-up:count=1"]).await;
     assert!(rig.sign(1).await.is_err());
-    assert!(
-        rig.client.ready().await.is_err(),
-        "the connection is closed"
-    );
+    assert!(rig.client.ready().await.is_err(), "the connection is closed");
     assert_eq!(rig.log()[0].fault.as_deref(), Some("hang-up"));
     rig.client = connect(rig.signer.address()).await;
-    verify(
-        &public_key(1).0,
-        &ROOT,
-        &signature(&rig.sign(1).await.unwrap()),
-    )
-    .unwrap();
+    verify(&public_key(1).0, &ROOT, &signature(&rig.sign(1).await.unwrap())).unwrap();
     assert_eq!(rig.log().len(), 2);
 }
 
@@ -105,12 +78,7 @@ async fn slow_signs_at_once_and_answers_later() {
     let slow = sign_aside(&mut rig).await;
     signature(&rig.sign(0).await.unwrap());
     assert!(!slow.is_finished(), "the later request was answered first");
-    verify(
-        &public_key(1).0,
-        &ROOT,
-        &signature(&slow.await.unwrap().unwrap()),
-    )
-    .unwrap();
+    verify(&public_key(1).0, &ROOT, &signature(&slow.await.unwrap().unwrap())).unwrap();
     assert_eq!(rig.log().len(), 2);
 }
 
@@ -128,28 +96,19 @@ async fn the_line_is_written_before_the_answer_leaves() {
 async fn faults_are_changed_at_run_time() {
     let mut rig = Rig::start(&["refuse"]).await;
     assert_eq!(rig.sign(0).await.unwrap().status, 412);
-    let answer = rig
-        .set_faults(json!({"faults": ["error:count=1"], "seed": 7}))
-        .await;
+    let answer = rig.set_faults(json!({"faults": ["error:count=1"], "seed": 7})).await;
     let state: Value = serde_json::from_str(&answer.body).unwrap();
     let armed = json!([{"fault": "error:count=1", "struck": 0}]);
     assert_eq!(state, json!({"faults": armed, "requests": 0, "seed": 7}));
     assert_eq!(rig.sign(0).await.unwrap().status, 500);
     assert_eq!(rig.sign(0).await.unwrap().status, 200);
     let state: Value = serde_json::from_str(&rig.get("/dev/faults").await.body).unwrap();
-    assert_eq!(
-        (&state["requests"], &state["faults"][0]["struck"]),
-        (&json!(2), &json!(1))
-    );
+    assert_eq!((&state["requests"], &state["faults"][0]["struck"]), (&json!(2), &json!(1)));
 
     let answer = rig.set_faults(json!({"faults": ["nap"]})).await;
     assert_eq!(answer.status, 400);
     assert!(answer.body.contains("unknown fault"), "{}", answer.body);
-    assert_eq!(
-        rig.sign(0).await.unwrap().status,
-        200,
-        "a refused change changes nothing"
-    );
+    assert_eq!(rig.sign(0).await.unwrap().status, 200, "a refused change changes nothing");
 }
 
 /// Names the directory of the child that `die` ends.
@@ -160,20 +119,13 @@ const DIE_DIR: &str = "DEV_SIGNER_TEST_DIE_DIR";
 fn die_exits_before_the_request_is_signed() {
     let dir = tempfile::tempdir().unwrap();
     let status = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "dev_signer::tests::faults::die_in_a_child",
-            "--ignored",
-        ])
+        .args(["--exact", "dev_signer::tests::faults::die_in_a_child", "--ignored"])
         .env(DIE_DIR, dir.path())
         .stdout(std::process::Stdio::null())
         .status()
         .unwrap();
     assert_eq!(status.code(), Some(DIE_EXIT_CODE));
-    assert_eq!(
-        log::read(&dir.path().join("signed.jsonl")).unwrap().len(),
-        2
-    );
+    assert_eq!(log::read(&dir.path().join("signed.jsonl")).unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -181,10 +133,7 @@ fn die_exits_before_the_request_is_signed() {
 async fn die_in_a_child() {
     let dir = std::env::var_os(DIE_DIR).expect("set by the parent");
     let faults = vec!["die:after=2".parse().unwrap()];
-    let config = Config {
-        faults,
-        ..config(Path::new(&dir))
-    };
+    let config = Config { faults, ..config(Path::new(&dir)) };
     let signer = DevSigner::start(config).unwrap();
     let mut client = connect(signer.address()).await;
     for _ in 0..3 {
@@ -203,11 +152,7 @@ fn nothing_leaves_when_the_log_cannot_be_written() {
     let status = Command::new("sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 2; exec \"$0\" \"$@\""])
         .arg(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "dev_signer::tests::faults::full_disk_in_a_child",
-            "--ignored",
-        ])
+        .args(["--exact", "dev_signer::tests::faults::full_disk_in_a_child", "--ignored"])
         .env(FULL_DIR, dir.path())
         .stdout(std::process::Stdio::null())
         .status()
@@ -229,14 +174,7 @@ async fn full_disk_in_a_child() {
     }
     let signed = statuses.iter().take_while(|status| **status == 200).count();
     assert!((1..19).contains(&signed), "{statuses:?}");
-    assert!(
-        statuses[signed..].iter().all(|status| *status == 500),
-        "{statuses:?}"
-    );
+    assert!(statuses[signed..].iter().all(|status| *status == 500), "{statuses:?}");
     let log = fs::read_to_string(Path::new(&dir).join("signed.jsonl")).unwrap();
-    assert_eq!(
-        log.matches('\n').count(),
-        signed,
-        "a whole line for each signature that left"
-    );
+    assert_eq!(log.matches('\n').count(), signed, "a whole line for each signature that left");
 }

@@ -18,10 +18,7 @@ fn lists_are_bounded() {
     let list = Bitlist::from_ssz(vec![0xff, 1]).unwrap(); // eight bits
     assert_eq!(list.count_ones(), 8);
     assert!(list.tree_hash_root(8).is_ok());
-    assert_eq!(
-        list.tree_hash_root(7),
-        Err(BitsError::TooMany { len: 8, limit: 7 })
-    );
+    assert_eq!(list.tree_hash_root(7), Err(BitsError::TooMany { len: 8, limit: 7 }));
 }
 
 #[test]

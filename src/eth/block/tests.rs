@@ -8,11 +8,7 @@ use crate::web3signer::request::{parse, vectors};
 fn a_block() -> BeaconBlock {
     let is_block = |vector: &&vectors::Vector| vector.kind == "BLOCK";
     let vectors = vectors::fixtures();
-    let vector = vectors
-        .iter()
-        .filter(is_block)
-        .max_by_key(|it| it.body.get().len())
-        .unwrap();
+    let vector = vectors.iter().filter(is_block).max_by_key(|it| it.body.get().len()).unwrap();
     match parse(vector.body.get().as_bytes()).unwrap().duty {
         Duty::Block(block) => *block,
         other => panic!("not a block: {other:?}"),
@@ -29,11 +25,7 @@ fn lists_are_bounded() {
     }))
     .unwrap();
     exits.resize(17, exit);
-    let too_many = BlockError::TooMany {
-        field: "voluntary_exits",
-        len: 17,
-        limit: 16,
-    };
+    let too_many = BlockError::TooMany { field: "voluntary_exits", len: 17, limit: 16 };
     assert_eq!(block.header(&Preset::MAINNET), Err(too_many));
     block.body.voluntary_exits.truncate(16);
     assert!(block.header(&Preset::MAINNET).is_ok());
@@ -47,12 +39,5 @@ fn a_whole_block_is_of_the_fork_of_its_slot() {
     let slot = block.slot;
     let (version, fork) = (ForkName::Phase0, ForkName::Altair);
     let refused = Duty::Block(Box::new(block)).object_root(&mainnet);
-    assert_eq!(
-        refused,
-        Err(RootError::BlockVersion {
-            version,
-            slot,
-            fork
-        })
-    );
+    assert_eq!(refused, Err(RootError::BlockVersion { version, slot, fork }));
 }

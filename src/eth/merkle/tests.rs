@@ -8,11 +8,7 @@ fn check<const N: usize>() {
     for (number, leaf) in leaves.iter_mut().enumerate() {
         leaf.0[0] = number as u8 + 1;
     }
-    assert_eq!(
-        container_root(leaves),
-        vector_root(leaves.into_iter(), N),
-        "{N} leaves"
-    );
+    assert_eq!(container_root(leaves), vector_root(leaves.into_iter(), N), "{N} leaves");
 }
 
 #[test]

@@ -111,10 +111,7 @@ const BUILTIN: [Builtin; 5] = [
 impl Network {
     /// The network of this name: one of [`BUILTIN_NAMES`].
     pub fn builtin(name: &str) -> Option<Self> {
-        BUILTIN
-            .iter()
-            .find(|known| known.name == name)
-            .map(Builtin::network)
+        BUILTIN.iter().find(|known| known.name == name).map(Builtin::network)
     }
 }
 
@@ -127,17 +124,9 @@ impl Builtin {
             epoch: epoch.map(Epoch),
         });
         let slot_duration = Duration::from_secs(self.seconds_per_slot);
-        let root: Root = self
-            .genesis_validators_root
-            .parse()
-            .expect("a root of the table above");
-        Network::new(
-            self.name.to_owned(),
-            self.preset,
-            slot_duration,
-            forks.collect(),
-        )
-        .expect("a schedule of the table above")
-        .with_genesis(self.genesis_time, root)
+        let root: Root = self.genesis_validators_root.parse().expect("a root of the table above");
+        Network::new(self.name.to_owned(), self.preset, slot_duration, forks.collect())
+            .expect("a schedule of the table above")
+            .with_genesis(self.genesis_time, root)
     }
 }

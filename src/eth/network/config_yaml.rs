@@ -45,10 +45,8 @@ impl Network {
     /// # Errors
     /// The file cannot be read, or what [`Network::from_config_yaml`] says.
     pub fn from_config_file(path: &Path) -> Result<Self, NetworkError> {
-        let text = std::fs::read_to_string(path).map_err(|source| NetworkError::File {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| NetworkError::File { path: path.to_owned(), source })?;
         Self::from_config_yaml(&text)
     }
 
@@ -60,10 +58,7 @@ impl Network {
     pub fn from_config_yaml(text: &str) -> Result<Self, NetworkError> {
         let config: ConfigYaml =
             serde_saphyr::from_str(text).map_err(|error| NetworkError::Yaml(Box::new(error)))?;
-        let name = config
-            .config_name
-            .clone()
-            .unwrap_or_else(|| "unnamed".to_owned());
+        let name = config.config_name.clone().unwrap_or_else(|| "unnamed".to_owned());
         let forks = config.forks()?;
         Self::new(name, config.preset()?, config.slot_duration()?, forks)
     }
@@ -82,14 +77,10 @@ impl ConfigYaml {
             (Some(text), _) => ("SLOT_DURATION_MS", text, 1),
             (None, Some(text)) => ("SECONDS_PER_SLOT", text, 1000),
             (None, None) => {
-                return Err(NetworkError::Missing {
-                    key: "SECONDS_PER_SLOT".into(),
-                });
+                return Err(NetworkError::Missing { key: "SECONDS_PER_SLOT".into() });
             }
         };
-        let millis = parse_uint64(text)
-            .ok()
-            .and_then(|count| count.checked_mul(unit));
+        let millis = parse_uint64(text).ok().and_then(|count| count.checked_mul(unit));
         match millis {
             Some(millis) if millis > 0 => Ok(Duration::from_millis(millis)),
             _ => Err(value(key, "a positive number", text)),
@@ -101,11 +92,7 @@ impl ConfigYaml {
         let mut forks = Vec::new();
         for name in ForkName::ALL {
             let (version, epoch) = self.fork(name);
-            let prefix = if name == ForkName::Phase0 {
-                "GENESIS"
-            } else {
-                name.as_upper()
-            };
+            let prefix = if name == ForkName::Phase0 { "GENESIS" } else { name.as_upper() };
             let version_key = format!("{prefix}_FORK_VERSION");
             let epoch_key = format!("{prefix}_FORK_EPOCH");
             let epoch = match epoch {
@@ -119,11 +106,7 @@ impl ConfigYaml {
             match (version, epoch) {
                 (Some(text), epoch) => {
                     let bad = |_| value(&version_key, "4 bytes of hex", text);
-                    forks.push(ScheduledFork {
-                        name,
-                        version: text.parse().map_err(bad)?,
-                        epoch,
-                    });
+                    forks.push(ScheduledFork { name, version: text.parse().map_err(bad)?, epoch });
                 }
                 (None, Some(_)) => return Err(NetworkError::Missing { key: version_key }),
                 (None, None) => {}
@@ -150,15 +133,9 @@ impl ConfigYaml {
 }
 
 fn required<'a>(key: &str, text: Option<&'a str>) -> Result<&'a str, NetworkError> {
-    text.ok_or_else(|| NetworkError::Missing {
-        key: key.to_owned(),
-    })
+    text.ok_or_else(|| NetworkError::Missing { key: key.to_owned() })
 }
 
 fn value(key: &str, expected: &'static str, found: &str) -> NetworkError {
-    NetworkError::Value {
-        key: key.to_owned(),
-        expected,
-        found: found.chars().take(80).collect(),
-    }
+    NetworkError::Value { key: key.to_owned(), expected, found: found.chars().take(80).collect() }
 }

@@ -13,18 +13,9 @@ fn devnet() -> String {
 fn check(network: &Network, expected: &serde_json::Value) {
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     assert_eq!(network.preset().name, text(&expected["preset"]));
-    assert_eq!(
-        network.preset().slots_per_epoch,
-        expected["slots_per_epoch"].as_u64().unwrap()
-    );
-    assert_eq!(
-        network.slot_duration().as_secs(),
-        expected["seconds_per_slot"].as_u64().unwrap()
-    );
-    assert_eq!(
-        network.genesis_fork_version().to_string(),
-        text(&expected["genesis_fork_version"])
-    );
+    assert_eq!(network.preset().slots_per_epoch, expected["slots_per_epoch"].as_u64().unwrap());
+    assert_eq!(network.slot_duration().as_secs(), expected["seconds_per_slot"].as_u64().unwrap());
+    assert_eq!(network.genesis_fork_version().to_string(), text(&expected["genesis_fork_version"]));
     let forks = expected["forks"].as_array().unwrap();
     assert_eq!(network.forks().len(), forks.len());
     for (fork, expected) in network.forks().iter().zip(forks) {
@@ -34,10 +25,7 @@ fn check(network: &Network, expected: &serde_json::Value) {
     }
     if let Some(genesis) = network.genesis() {
         assert_eq!(genesis.time, expected["genesis_time"].as_u64().unwrap());
-        assert_eq!(
-            genesis.validators_root.to_string(),
-            text(&expected["genesis_validators_root"])
-        );
+        assert_eq!(genesis.validators_root.to_string(), text(&expected["genesis_validators_root"]));
     }
 }
 
@@ -69,23 +57,11 @@ fn slots_and_epochs() {
     let genesis = Duration::from_secs(1_638_993_340);
     assert_eq!(gnosis.slot_at(genesis - Duration::from_millis(1)), None);
     assert_eq!(gnosis.slot_at(genesis), Some(Slot(0)));
-    assert_eq!(
-        gnosis.slot_at(genesis + Duration::from_millis(4_999)),
-        Some(Slot(0))
-    );
-    assert_eq!(
-        gnosis.slot_at(genesis + Duration::from_millis(5_000)),
-        Some(Slot(1))
-    );
-    assert_eq!(
-        gnosis.slot_start(Slot(3)),
-        Some(genesis + Duration::from_secs(15))
-    );
+    assert_eq!(gnosis.slot_at(genesis + Duration::from_millis(4_999)), Some(Slot(0)));
+    assert_eq!(gnosis.slot_at(genesis + Duration::from_millis(5_000)), Some(Slot(1)));
+    assert_eq!(gnosis.slot_start(Slot(3)), Some(genesis + Duration::from_secs(15)));
     assert_eq!(gnosis.slot_start(Slot(u64::MAX)), None);
-    assert_eq!(
-        (gnosis.epoch(Slot(15)), gnosis.epoch(Slot(16))),
-        (Epoch(0), Epoch(1))
-    );
+    assert_eq!((gnosis.epoch(Slot(15)), gnosis.epoch(Slot(16))), (Epoch(0), Epoch(1)));
     assert_eq!(gnosis.first_slot(Epoch(2)), Slot(32));
 }
 
@@ -100,37 +76,23 @@ fn forks_by_epoch_and_version() {
     assert!(mainnet.is_known_version(Version([7, 0, 0, 0])));
     assert!(!mainnet.is_known_version(Version([8, 0, 0, 0])));
     // all of hoodi's first five forks begin at epoch 0: the last one counts
-    assert_eq!(
-        Network::builtin("hoodi").unwrap().fork_at(Epoch(0)),
-        ForkName::Deneb
-    );
+    assert_eq!(Network::builtin("hoodi").unwrap().fork_at(Epoch(0)), ForkName::Deneb);
 }
 
 #[test]
 fn fork_epochs_can_be_moved() {
     let moved = |epochs: &[(ForkName, u64)]| {
         let epochs = epochs.iter().map(|(name, epoch)| (*name, Epoch(*epoch)));
-        Network::builtin("mainnet")
-            .unwrap()
-            .with_fork_epochs(epochs)
+        Network::builtin("mainnet").unwrap().with_fork_epochs(epochs)
     };
     let network = moved(&[(ForkName::Gloas, 500_000)]).unwrap();
     assert_eq!(network.fork_at(Epoch(500_000)), ForkName::Gloas);
     let network = moved(&[(ForkName::Fulu, u64::MAX)]).unwrap();
     assert_eq!(network.fork_at(Epoch(u64::MAX)), ForkName::Electra);
     let early = moved(&[(ForkName::Fulu, 1)]).unwrap_err();
-    assert_eq!(
-        early.to_string(),
-        "fulu cannot begin before electra, which it follows"
-    );
-    assert!(matches!(
-        moved(&[(ForkName::Phase0, 1)]),
-        Err(NetworkError::Phase0Epoch)
-    ));
-    assert!(matches!(
-        moved(&[(ForkName::Heze, 1)]),
-        Err(NetworkError::UnknownFork { .. })
-    ));
+    assert_eq!(early.to_string(), "fulu cannot begin before electra, which it follows");
+    assert!(matches!(moved(&[(ForkName::Phase0, 1)]), Err(NetworkError::Phase0Epoch)));
+    assert!(matches!(moved(&[(ForkName::Heze, 1)]), Err(NetworkError::UnknownFork { .. })));
 }
 
 #[test]
@@ -138,19 +100,14 @@ fn configurations_say_what_is_wrong() {
     let error = |from: &str, to: &str| {
         let text = devnet();
         assert!(text.contains(from));
-        Network::from_config_yaml(&text.replace(from, to))
-            .unwrap_err()
-            .to_string()
+        Network::from_config_yaml(&text.replace(from, to)).unwrap_err().to_string()
     };
     assert_eq!(
         error("PRESET_BASE: 'mainnet'", "PRESET_BASE: huge"),
         r#"PRESET_BASE: expected mainnet, minimal or gnosis, found "huge""#
     );
     assert_eq!(error("PRESET_BASE: 'mainnet'", ""), "PRESET_BASE: missing");
-    assert_eq!(
-        error("SECONDS_PER_SLOT: 12", ""),
-        "SECONDS_PER_SLOT: missing"
-    );
+    assert_eq!(error("SECONDS_PER_SLOT: 12", ""), "SECONDS_PER_SLOT: missing");
     assert_eq!(
         error("SECONDS_PER_SLOT: 12", "SECONDS_PER_SLOT: 0"),
         r#"SECONDS_PER_SLOT: expected a positive number, found "0""#
@@ -163,19 +120,13 @@ fn configurations_say_what_is_wrong() {
         error("FULU_FORK_EPOCH: 60", "FULU_FORK_EPOCH: 0x3c"),
         r#"FULU_FORK_EPOCH: expected an epoch in decimal digits, found "0x3c""#
     );
-    assert_eq!(
-        error("FULU_FORK_VERSION: 0x0600f7f7", ""),
-        "FULU_FORK_VERSION: missing"
-    );
+    assert_eq!(error("FULU_FORK_VERSION: 0x0600f7f7", ""), "FULU_FORK_VERSION: missing");
     assert_eq!(
         error("FULU_FORK_EPOCH: 60", "FULU_FORK_EPOCH: 49"),
         "fulu cannot begin before electra, which it follows"
     );
     assert_eq!(
-        error(
-            "FULU_FORK_EPOCH: 60",
-            "FULU_FORK_EPOCH: 60\nFULU_FORK_EPOCH: 61"
-        ),
+        error("FULU_FORK_EPOCH: 60", "FULU_FORK_EPOCH: 60\nFULU_FORK_EPOCH: 61"),
         "the network configuration cannot be read"
     );
 }
@@ -188,14 +139,9 @@ fn configurations_may_hold_more_and_other_spellings() {
          TERMINAL_TOTAL_DIFFICULTY: 231707791542740786049188744689299064356246512\n\
          HEZE_FORK_VERSION: 0x0800f7f7\nHEZE_FORK_EPOCH: 18446744073709551615",
     );
-    let network = Network::from_config_yaml(&text)
-        .unwrap()
-        .with_genesis(100, Root([7; 32]));
+    let network = Network::from_config_yaml(&text).unwrap().with_genesis(100, Root([7; 32]));
     assert_eq!(network.slot_duration(), Duration::from_millis(6_500));
-    assert_eq!(
-        network.slot_at(Duration::from_millis(106_500)),
-        Some(Slot(1))
-    );
+    assert_eq!(network.slot_at(Duration::from_millis(106_500)), Some(Slot(1)));
     assert_eq!(network.epoch_of(ForkName::Heze), None);
     assert!(network.is_known_version(Version([8, 0, 0xf7, 0xf7])));
     assert_eq!(network.genesis_fork_version(), Version([0, 0, 0xf7, 0xf7]));

@@ -24,23 +24,14 @@ fn fork_info(previous: u8, current: u8, epoch: u64) -> ForkInfo {
     }
 }
 
-const EXIT: VoluntaryExit = VoluntaryExit {
-    epoch: Epoch(411_392),
-    validator_index: 7,
-};
+const EXIT: VoluntaryExit = VoluntaryExit { epoch: Epoch(411_392), validator_index: 7 };
 
 fn exit_root(
     info: &ForkInfo,
     claimed: Option<&SigningRoot>,
     now: u64,
 ) -> Result<SigningRoot, RootError> {
-    signing_root(
-        &Duty::VoluntaryExit(EXIT),
-        Some(info),
-        claimed,
-        &mainnet(),
-        Epoch(now),
-    )
+    signing_root(&Duty::VoluntaryExit(EXIT), Some(info), claimed, &mainnet(), Epoch(now))
 }
 
 /// The four `fork_info`s that clients send for an exit, all signed in the domain of Capella.
@@ -72,16 +63,10 @@ fn exits_before_deneb_have_either_root() {
     let capella = roots.capella.unwrap();
     assert_ne!(capella, roots.ordinary);
     assert_eq!(exit_root(&info, None, 200_000), Ok(roots.ordinary));
-    assert_eq!(
-        exit_root(&info, Some(&roots.ordinary), 200_000),
-        Ok(roots.ordinary)
-    );
+    assert_eq!(exit_root(&info, Some(&roots.ordinary), 200_000), Ok(roots.ordinary));
     assert_eq!(exit_root(&info, Some(&capella), 200_000), Ok(capella));
     let other = SigningRoot([1; 32]);
-    let mismatch = RootError::Mismatch {
-        claimed: other,
-        computed: roots.ordinary,
-    };
+    let mismatch = RootError::Mismatch { claimed: other, computed: roots.ordinary };
     assert_eq!(exit_root(&info, Some(&other), 200_000), Err(mismatch));
 }
 
@@ -91,29 +76,15 @@ fn the_version_is_the_requests() {
     let info = fork_info(5, 6, 411_392);
     let version = |duty: &Duty| effective_fork_version(duty, Some(&info), &mainnet());
     let (before, after) = (slot(411_392 * 32 - 1), slot(411_392 * 32));
-    assert_eq!(
-        version(&before),
-        Some((Epoch(411_391), Version([5, 0, 0, 0])))
-    );
-    assert_eq!(
-        version(&after),
-        Some((Epoch(411_392), Version([6, 0, 0, 0])))
-    );
+    assert_eq!(version(&before), Some((Epoch(411_391), Version([5, 0, 0, 0]))));
+    assert_eq!(version(&after), Some((Epoch(411_392), Version([6, 0, 0, 0]))));
     assert_eq!(version(&Duty::VoluntaryExit(EXIT)), None);
     let missing = signing_root(&after, None, None, &mainnet(), Epoch(0));
-    assert_eq!(
-        missing,
-        Err(RootError::MissingForkInfo {
-            kind: DutyKind::AggregationSlot
-        })
-    );
+    assert_eq!(missing, Err(RootError::MissingForkInfo { kind: DutyKind::AggregationSlot }));
 }
 
 fn aggregate(epoch: u64, bits: usize, committee_bits: Option<Vec<u8>>) -> Duty {
-    let checkpoint = Checkpoint {
-        epoch: Epoch(epoch),
-        root: Root::ZERO,
-    };
+    let checkpoint = Checkpoint { epoch: Epoch(epoch), root: Root::ZERO };
     let mut list = vec![0; bits / 8 + 1];
     list[bits / 8] = 1 << (bits % 8);
     Duty::AggregateAndProofV2(Box::new(AggregateAndProof {
@@ -136,23 +107,15 @@ fn aggregate(epoch: u64, bits: usize, committee_bits: Option<Vec<u8>>) -> Duty {
 
 #[test]
 fn aggregates_have_the_form_of_their_fork() {
-    let network = mainnet()
-        .with_fork_epochs([(ForkName::Gloas, Epoch(500_000))])
-        .unwrap();
+    let network = mainnet().with_fork_epochs([(ForkName::Gloas, Epoch(500_000))]).unwrap();
     let root = |duty: Duty| duty.object_root(&network);
     let (deneb, electra, gloas) = (300_000, 364_032, 500_000);
     assert!(root(aggregate(deneb, 2048, None)).is_ok());
     let too_many = |len, limit| RootError::AggregationBits(BitsError::TooMany { len, limit });
-    assert_eq!(
-        root(aggregate(deneb, 2049, None)),
-        Err(too_many(2049, 2048))
-    );
+    assert_eq!(root(aggregate(deneb, 2049, None)), Err(too_many(2049, 2048)));
     let committees = || Some(vec![1, 0, 0, 0, 0, 0, 0, 0]);
     assert!(root(aggregate(electra, 131_072, committees())).is_ok());
-    assert_eq!(
-        root(aggregate(electra, 131_073, committees())),
-        Err(too_many(131_073, 131_072))
-    );
+    assert_eq!(root(aggregate(electra, 131_073, committees())), Err(too_many(131_073, 131_072)));
     assert_ne!(
         root(aggregate(gloas, 300, committees())),
         root(aggregate(gloas - 1, 300, committees()))
@@ -163,12 +126,6 @@ fn aggregates_have_the_form_of_their_fork() {
     let (slot, fork) = (Slot(electra * 32), ForkName::Electra);
     let missing = RootError::MissingCommitteeBits { slot, fork };
     assert_eq!(root(aggregate(electra, 1, None)), Err(missing));
-    let short = BitsError::Length {
-        found: 1,
-        expected: 64,
-    };
-    assert_eq!(
-        root(aggregate(electra, 1, Some(vec![1]))),
-        Err(RootError::CommitteeBits(short))
-    );
+    let short = BitsError::Length { found: 1, expected: 64 };
+    assert_eq!(root(aggregate(electra, 1, Some(vec![1]))), Err(RootError::CommitteeBits(short)));
 }

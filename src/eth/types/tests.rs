@@ -9,12 +9,7 @@ fn hex_is_lenient_in_spelling_and_strict_in_length() {
         assert_eq!(text.parse(), Ok(version));
     }
     assert_eq!(version.to_string(), "0x0abcdef0");
-    let length = |digits| {
-        Err::<Version, _>(HexError::Length {
-            expected: 4,
-            digits,
-        })
-    };
+    let length = |digits| Err::<Version, _>(HexError::Length { expected: 4, digits });
     assert_eq!("".parse(), length(0));
     assert_eq!("0x".parse(), length(0));
     assert_eq!("0x0abcdef".parse(), length(7));
@@ -34,28 +29,14 @@ fn values_survive_json() {
         let json = serde_json::to_string(&Epoch(value)).unwrap();
         assert_eq!(json, format!("\"{value}\""));
         assert_eq!(serde_json::from_str::<Epoch>(&json).unwrap(), Epoch(value));
-        assert_eq!(
-            serde_json::from_str::<Epoch>(&value.to_string()).unwrap(),
-            Epoch(value)
-        );
+        assert_eq!(serde_json::from_str::<Epoch>(&value.to_string()).unwrap(), Epoch(value));
     }
 }
 
 #[test]
 fn uint64_takes_canonical_digits_alone() {
     assert_eq!("18446744073709551615".parse(), Ok(Epoch(u64::MAX)));
-    for text in [
-        "",
-        "+1",
-        "-1",
-        "01",
-        " 1",
-        "1 ",
-        "1_0",
-        "0x1",
-        "1.0",
-        "18446744073709551616",
-    ] {
+    for text in ["", "+1", "-1", "01", " 1", "1 ", "1_0", "0x1", "1.0", "18446744073709551616"] {
         assert_eq!(text.parse::<Epoch>(), Err(Uint64Error), "{text:?}");
     }
 }

@@ -13,11 +13,7 @@ fn serve(workers: usize, limits: ServerLimits) -> (Server, Arc<AtomicU64>) {
     let listeners = bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
     let server = Server::start(listeners, workers, limits, move |context| {
         let WorkerContext { index, bodies } = context;
-        Rc::new(Probe {
-            index,
-            bodies,
-            finished: Arc::clone(&counter),
-        })
+        Rc::new(Probe { index, bodies, finished: Arc::clone(&counter) })
     });
     (server.unwrap(), finished)
 }
@@ -65,10 +61,7 @@ fn two_thousand_idle_connections_cost_the_others_nothing() {
             read_answer(client, "ok");
         }
     }
-    assert_eq!(
-        (stats.accepted.get(), stats.sum(|worker| &worker.open)),
-        (2_004, 2_004)
-    );
+    assert_eq!((stats.accepted.get(), stats.sum(|worker| &worker.open)), (2_004, 2_004));
     assert_eq!(stats.workers()[0].open.get(), 1_002);
     assert_eq!(stats.sum(|worker| &worker.idle), 2_004);
     assert_eq!(stats.sum(|worker| &worker.requests), 400);
@@ -114,10 +107,7 @@ fn a_server_that_drains_accepts_no_more_and_reports_what_it_finished() {
     while stats.sum(|worker| &worker.requests) < 20 {
         std::thread::yield_now();
     }
-    let Drained {
-        finished: reported,
-        cut,
-    } = server.drain(10 * SECOND);
+    let Drained { finished: reported, cut } = server.drain(10 * SECOND);
     assert_eq!(cut, 0);
     // A loaded machine may have finished some before the drain began.
     assert!(reported <= 20 && finished.load(Relaxed) == 20);

@@ -58,9 +58,7 @@ pub(super) struct Connection {
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection")
-            .field("is_ended", &self.is_ended)
-            .finish_non_exhaustive()
+        f.debug_struct("Connection").field("is_ended", &self.is_ended).finish_non_exhaustive()
     }
 }
 
@@ -69,18 +67,13 @@ impl Connection {
     ///
     /// An address that does not answer uses up its part of the time, not that of the others.
     pub(super) async fn connect(authority: &str, by: Instant) -> io::Result<Box<Self>> {
-        let resolved = timeout_at(by, lookup_host(authority))
-            .await
-            .map_err(timed_out)??;
+        let resolved = timeout_at(by, lookup_host(authority)).await.map_err(timed_out)??;
         let addresses: Vec<SocketAddr> = resolved.collect();
         let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for (tried, address) in addresses.iter().enumerate() {
             let left = by.saturating_duration_since(Instant::now());
             let part = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-            match timeout(part, TcpStream::connect(address))
-                .await
-                .map_err(timed_out)
-            {
+            match timeout(part, TcpStream::connect(address)).await.map_err(timed_out) {
                 Ok(Ok(stream)) => return Self::handshake(stream).await,
                 Ok(Err(failed)) | Err(failed) => error = failed,
             }
@@ -91,18 +84,10 @@ impl Connection {
     async fn handshake(stream: TcpStream) -> io::Result<Box<Self>> {
         stream.set_nodelay(true)?;
         let bytes_read = Rc::new(Cell::new(0));
-        let io = Counted {
-            stream,
-            bytes_read: Rc::clone(&bytes_read),
-        };
+        let io = Counted { stream, bytes_read: Rc::clone(&bytes_read) };
         let handshake = http1::Builder::new().handshake(TokioIo::new(io)).await;
         let (sender, driver) = handshake.map_err(io::Error::other)?;
-        Ok(Box::new(Self {
-            sender,
-            driver,
-            bytes_read,
-            is_ended: false,
-        }))
+        Ok(Box::new(Self { sender, driver, bytes_read, is_ended: false }))
     }
 
     /// Whether another request may be sent, as far as is known without waiting: HTTP allows it,
@@ -143,11 +128,7 @@ impl Connection {
         stage.set(Stage::Body);
         let body = self.body(body, bytes_max).await?;
         let content_type = parts.headers.get(CONTENT_TYPE).cloned();
-        Ok(Response {
-            status: parts.status.as_u16(),
-            content_type,
-            body,
-        })
+        Ok(Response { status: parts.status.as_u16(), content_type, body })
     }
 
     async fn head(&mut self, request: Request) -> hyper::Result<hyper::Response<Incoming>> {
@@ -174,10 +155,7 @@ impl Connection {
                 Pin::new(&mut body).poll_frame(cx)
             });
             let Some(frame) = frame.await else { break };
-            let frame = frame.map_err(|error| Failure::Http {
-                error,
-                is_answered: true,
-            })?;
+            let frame = frame.map_err(|error| Failure::Http { error, is_answered: true })?;
             let Ok(chunk) = frame.into_data() else {
                 continue;
             };
@@ -191,11 +169,7 @@ impl Connection {
             rest.extend_from_slice(&std::mem::take(&mut first));
             rest.extend_from_slice(&chunk);
         }
-        Ok(if rest.is_empty() {
-            first
-        } else {
-            rest.freeze()
-        })
+        Ok(if rest.is_empty() { first } else { rest.freeze() })
     }
 }
 

@@ -89,11 +89,7 @@ impl<C> State<C> {
     }
 
     fn has_room_to_wait(&self, class: Class) -> bool {
-        admits(
-            class,
-            self.waiting.each_ref().map(VecDeque::len),
-            &self.waiting_max,
-        )
+        admits(class, self.waiting.each_ref().map(VecDeque::len), &self.waiting_max)
     }
 
     /// Grants a place to the first of the highest class that may have one; returns whom to wake.
@@ -109,9 +105,7 @@ impl<C> State<C> {
     /// Whether the ticket's place is ready; then it is taken.
     fn take_granted(&mut self, ticket: u64) -> bool {
         let position = self.granted.iter().position(|granted| *granted == ticket);
-        position
-            .map(|position| self.granted.swap_remove(position))
-            .is_some()
+        position.map(|position| self.granted.swap_remove(position)).is_some()
     }
 }
 
@@ -126,9 +120,7 @@ impl<C> Pool<C> {
     pub(super) fn new(config: &ClientConfig, stats: Arc<ClientStats>) -> Rc<Self> {
         // At least one each: a small pool serves every class, if not at the same time.
         let share = |of: usize| {
-            config
-                .class_percents
-                .map(|percent| (of * usize::from(percent) / 100).max(1))
+            config.class_percents.map(|percent| (of * usize::from(percent) / 100).max(1))
         };
         let state = State {
             in_use_max: share(config.connections_max),
@@ -139,19 +131,12 @@ impl<C> Pool<C> {
             next_ticket: 0,
             idle: VecDeque::new(),
         };
-        Rc::new(Self {
-            state: RefCell::new(state),
-            stats,
-        })
+        Rc::new(Self { state: RefCell::new(state), stats })
     }
 
     /// Waits for a place. `None`, at once, when too many wait already.
     pub(super) fn enter(self: &Rc<Self>, class: Class) -> Enter<C> {
-        Enter {
-            pool: Rc::clone(self),
-            class,
-            progress: Progress::Begun,
-        }
+        Enter { pool: Rc::clone(self), class, progress: Progress::Begun }
     }
 
     /// The idle connection that was used last.
@@ -165,11 +150,7 @@ impl<C> Pool<C> {
     /// Closes the connections that have been idle for `timeout` or longer.
     pub(super) fn close_stale(&self, now: Instant, timeout: Duration) {
         let mut state = self.state.borrow_mut();
-        while state
-            .idle
-            .front()
-            .is_some_and(|idle| idle.since + timeout <= now)
-        {
+        while state.idle.front().is_some_and(|idle| idle.since + timeout <= now) {
             state.idle.pop_front();
         }
         stats::set(&self.stats.idle, state.idle.len());
@@ -239,10 +220,7 @@ impl<C> Enter<C> {
     fn place(&mut self) -> Place<C> {
         self.progress = Progress::Done;
         self.pool.publish(self.class);
-        Place {
-            pool: Rc::clone(&self.pool),
-            class: self.class,
-        }
+        Place { pool: Rc::clone(&self.pool), class: self.class }
     }
 }
 
@@ -267,10 +245,7 @@ impl<C> Future for Enter<C> {
                 }
                 let ticket = state.next_ticket;
                 state.next_ticket += 1;
-                state.waiting[rank].push_back(Waiter {
-                    ticket,
-                    waker: cx.waker().clone(),
-                });
+                state.waiting[rank].push_back(Waiter { ticket, waker: cx.waker().clone() });
                 this.progress = Progress::Waiting { ticket };
                 drop(state);
                 this.pool.publish(this.class);
@@ -281,13 +256,8 @@ impl<C> Future for Enter<C> {
                     drop(state);
                     return Poll::Ready(Some(this.place()));
                 }
-                let waiter = state.waiting[rank]
-                    .iter_mut()
-                    .find(|waiter| waiter.ticket == ticket);
-                waiter
-                    .expect("a ticket waits until it is granted")
-                    .waker
-                    .clone_from(cx.waker());
+                let waiter = state.waiting[rank].iter_mut().find(|waiter| waiter.ticket == ticket);
+                waiter.expect("a ticket waits until it is granted").waker.clone_from(cx.waker());
                 Poll::Pending
             }
             Progress::Done => Poll::Ready(None),

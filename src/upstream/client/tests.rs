@@ -69,11 +69,7 @@ impl Upstream {
                 spawn_local(serve(stream, connection, ask.clone()));
             }
         });
-        Self {
-            authority,
-            asked,
-            connections,
-        }
+        Self { authority, asked, connections }
     }
 
     async fn next(&mut self) -> Asked {
@@ -113,11 +109,7 @@ async fn serve(mut stream: TcpStream, connection: usize, ask: UnboundedSender<As
             },
         }
         while let Some(request) = take_request(&mut text) {
-            let _ = ask.send(Asked {
-                text: request,
-                connection,
-                reply: reply.clone(),
-            });
+            let _ = ask.send(Asked { text: request, connection, reply: reply.clone() });
         }
     }
 }
@@ -126,9 +118,8 @@ fn take_request(text: &mut Vec<u8>) -> Option<String> {
     let string = String::from_utf8(text.clone()).unwrap();
     let head = string.find("\r\n\r\n")? + 4;
     let length = string[..head].split("content-length: ").nth(1);
-    let length: usize = length.map_or(0, |rest| {
-        rest.split("\r\n").next().unwrap().parse().unwrap()
-    });
+    let length: usize =
+        length.map_or(0, |rest| rest.split("\r\n").next().unwrap().parse().unwrap());
     let request = string.get(..head + length)?.to_owned();
     text.drain(..head + length);
     Some(request)
@@ -165,10 +156,8 @@ fn get(counter: &AtomicU64) -> u64 {
 }
 
 fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     LocalSet::new().block_on(&runtime.unwrap(), test);
 }
 
@@ -182,17 +171,9 @@ fn sends_what_was_asked_and_reuses_the_connection() {
         for _ in 0..10 {
             let answer = send(&client, call(0, "/api/v1/eth2/sign/0x1"));
             let asked = upstream.next().await;
-            assert!(
-                asked
-                    .text
-                    .starts_with("POST /prefix/api/v1/eth2/sign/0x1 HTTP/1.1\r\n")
-            );
+            assert!(asked.text.starts_with("POST /prefix/api/v1/eth2/sign/0x1 HTTP/1.1\r\n"));
             let host = format!("host: {}\r\n", upstream.authority);
-            for header in [
-                &host,
-                "accept: application/json\r\n",
-                "content-length: 2\r\n",
-            ] {
+            for header in [&host, "accept: application/json\r\n", "content-length: 2\r\n"] {
                 assert!(asked.text.contains(header), "{header} in {}", asked.text);
             }
             assert!(asked.text.ends_with("\r\n\r\n{}"));
@@ -203,10 +184,7 @@ fn sends_what_was_asked_and_reuses_the_connection() {
         }
         assert_eq!(*upstream.connections.borrow(), 1);
         let stats = client.stats();
-        assert_eq!(
-            (get(&stats.connects), get(&stats.reuses), get(&stats.idle)),
-            (1, 9, 1)
-        );
+        assert_eq!((get(&stats.connects), get(&stats.reuses), get(&stats.idle)), (1, 9, 1));
     });
 }
 
@@ -228,11 +206,7 @@ fn repeats_once_on_a_fresh_connection_when_a_reused_one_ends() {
         assert_eq!(stale.text, fresh.text, "the same bytes");
         fresh.close();
         let error = second.await.unwrap().unwrap_err();
-        assert_eq!(
-            error.code(),
-            "upstream_reset",
-            "the fresh one's end is final"
-        );
+        assert_eq!(error.code(), "upstream_reset", "the fresh one's end is final");
         assert_eq!(get(&client.stats().retries), 1);
         assert_eq!(*upstream.connections.borrow(), 2);
     });
@@ -314,34 +288,22 @@ fn answers_that_end_the_connection_are_not_pooled() {
 
 #[test]
 fn garbage_and_oversize_answers_are_typed_errors() {
-    let too_large = format!(
-        "HTTP/1.1 200 OK\r\ncontent-length: 70000\r\n\r\n{}",
-        "x".repeat(9000)
-    );
+    let too_large = format!("HTTP/1.1 200 OK\r\ncontent-length: 70000\r\n\r\n{}", "x".repeat(9000));
     let chunk = format!("2000\r\n{}\r\n", "x".repeat(0x2000));
-    let too_many_chunks = format!(
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}",
-        chunk.repeat(9)
-    );
+    let too_many_chunks =
+        format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}", chunk.repeat(9));
     run(async move {
         let mut upstream = Upstream::start().await;
         let client = upstream.client(4);
         for (answer, code) in [
             ("SSH-2.0-OpenSSH_9.6\r\n\r\n", "upstream_protocol"),
-            (
-                "HTTP/1.1 200 OK\r\ncontent-length: twelve\r\n\r\n",
-                "upstream_protocol",
-            ),
+            ("HTTP/1.1 200 OK\r\ncontent-length: twelve\r\n\r\n", "upstream_protocol"),
             (&*too_large, "upstream_body_too_large"),
             (&*too_many_chunks, "upstream_body_too_large"),
         ] {
             let result = send(&client, call(0, "/"));
             upstream.next().await.answer(answer);
-            assert_eq!(
-                result.await.unwrap().unwrap_err().code(),
-                code,
-                "{answer:.40}"
-            );
+            assert_eq!(result.await.unwrap().unwrap_err().code(), code, "{answer:.40}");
             assert_eq!(get(&client.stats().idle), 0, "never used again");
         }
         // What is just small enough passes, whole and in pieces.
@@ -352,11 +314,7 @@ fn garbage_and_oversize_answers_are_typed_errors() {
         let result = send(&client, call(0, "/"));
         upstream.next().await.answer(&chunked);
         assert_eq!(result.await.unwrap().unwrap().body.len(), 65536);
-        assert_eq!(
-            get(&client.stats().idle),
-            1,
-            "read to its end, it is used again"
-        );
+        assert_eq!(get(&client.stats().idle), 1, "read to its end, it is used again");
     });
 }
 
@@ -381,10 +339,7 @@ fn deadlines_name_the_stage_and_discard_the_connection() {
         asked.answer("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345");
         let error = slow.await.unwrap().unwrap_err();
         assert_eq!(error.code(), "upstream_timeout_body");
-        assert_eq!(
-            (get(&client.stats().timeouts), get(&client.stats().idle)),
-            (3, 0)
-        );
+        assert_eq!((get(&client.stats().timeouts), get(&client.stats().idle)), (3, 0));
     });
 }
 
@@ -424,10 +379,7 @@ fn a_flood_of_the_lowest_class_costs_the_highest_nothing() {
                 held.push(asked);
             }
             settle().await;
-            assert!(
-                upstream.asked.try_recv().is_err(),
-                "class {class} has its share"
-            );
+            assert!(upstream.asked.try_recv().is_err(), "class {class} has its share");
             assert_eq!(get(&stats.in_use[class]), new_places);
             assert_eq!(get(&stats.waiting[class]), 15 - new_places);
         }
@@ -447,26 +399,13 @@ fn a_flood_of_the_lowest_class_costs_the_highest_nothing() {
         let rank = |path: &String| path.as_bytes()[1];
         let expected: Vec<_> = (1..15).map(|n| format!("/0/{n}")).collect();
         assert_eq!(order[..14], expected);
-        assert!(
-            order.is_sorted_by_key(rank),
-            "no lower class before a higher one: {order:?}"
-        );
+        assert!(order.is_sorted_by_key(rank), "no lower class before a higher one: {order:?}");
         assert_eq!(order.len(), 65);
         for call in calls {
             call.await.unwrap().unwrap();
         }
-        assert_eq!(
-            *upstream.connections.borrow(),
-            10,
-            "never more connections than places"
-        );
-        assert!(
-            stats
-                .in_use
-                .iter()
-                .chain(&stats.waiting)
-                .all(|gauge| get(gauge) == 0)
-        );
+        assert_eq!(*upstream.connections.borrow(), 10, "never more connections than places");
+        assert!(stats.in_use.iter().chain(&stats.waiting).all(|gauge| get(gauge) == 0));
     });
 }
 
@@ -555,16 +494,7 @@ fn configurations_that_cannot_work_are_refused() {
             change(&mut config);
             Client::new(config).unwrap_err()
         };
-        for bad in [
-            "",
-            "localhost",
-            ":80",
-            "host:",
-            "host:x",
-            "host:+80",
-            "host:65536",
-            "a@b:80",
-        ] {
+        for bad in ["", "localhost", ":80", "host:", "host:x", "host:+80", "host:65536", "a@b:80"] {
             let error = refused(&|config| config.authority = bad.to_owned());
             assert_eq!(error, ConfigError::Authority(bad.to_owned()));
         }
@@ -574,14 +504,8 @@ fn configurations_that_cannot_work_are_refused() {
         }
         let out_of_range = |error| assert!(matches!(error, ConfigError::OutOfRange(_)));
         out_of_range(refused(&|config| config.connections_max = 0));
-        out_of_range(refused(&|config| {
-            config.idle_timeout = Duration::from_secs(21)
-        }));
-        out_of_range(refused(&|config| {
-            config.class_percents = [100, 90, 91, 50, 40]
-        }));
-        out_of_range(refused(&|config| {
-            config.class_percents = [100, 90, 80, 50, 0]
-        }));
+        out_of_range(refused(&|config| config.idle_timeout = Duration::from_secs(21)));
+        out_of_range(refused(&|config| config.class_percents = [100, 90, 91, 50, 40]));
+        out_of_range(refused(&|config| config.class_percents = [100, 90, 80, 50, 0]));
     });
 }

@@ -7,7 +7,8 @@ fn both_answer_formats_are_read_and_nothing_else() {
     for body in [format!(r#"{{"signature":"{hex}"}}"#), hex.clone(), format!("{hex}\n")] {
         assert_eq!(signature(body.as_bytes()).expect(&body), good);
     }
-    for body in ["", "OK", "{}", "0x", r#"{"signature":"0xab"}"#, r#"{"signature":null}"#, "\u{0}"] {
+    for body in ["", "OK", "{}", "0x", r#"{"signature":"0xab"}"#, r#"{"signature":null}"#, "\u{0}"]
+    {
         assert!(signature(body.as_bytes()).is_err(), "{body:?}");
     }
     assert!(signature(&[0xff; 96]).is_err(), "raw bytes are not an answer");

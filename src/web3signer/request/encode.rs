@@ -27,12 +27,7 @@ pub fn encode(
         (_, Some(sent)) if duty.kind().needs_fork_info() => Some(*sent),
         (_, Some(_) | None) => None,
     };
-    let body = Body {
-        duty,
-        fork_info,
-        root,
-        network,
-    };
+    let body = Body { duty, fork_info, root, network };
     serde_json::to_vec(&body).expect("string keys, and nothing that fails")
 }
 
@@ -49,15 +44,8 @@ fn exit_fork_info(
         return *sent;
     };
     let epoch = network.epoch_of(ForkName::Capella).unwrap_or(Epoch(0));
-    let fork = Fork {
-        previous_version: capella,
-        current_version: capella,
-        epoch,
-    };
-    ForkInfo {
-        fork,
-        genesis_validators_root: sent.genesis_validators_root,
-    }
+    let fork = Fork { previous_version: capella, current_version: capella, epoch };
+    ForkInfo { fork, genesis_validators_root: sent.genesis_validators_root }
 }
 
 struct Body<'a> {
@@ -109,16 +97,9 @@ impl Body<'_> {
                     BlockV2::Phase0(block) | BlockV2::Altair(block) => {
                         map.serialize_entry("beacon_block", &WholeBlock { version, block })
                     }
-                    BlockV2::Header {
-                        header: block_header,
-                        ..
-                    } => map.serialize_entry(
-                        "beacon_block",
-                        &BlockHeader {
-                            version,
-                            block_header,
-                        },
-                    ),
+                    BlockV2::Header { header: block_header, .. } => {
+                        map.serialize_entry("beacon_block", &BlockHeader { version, block_header })
+                    }
                 }
             }
             Duty::RandaoReveal(object) => map.serialize_entry("randao_reveal", object),

@@ -63,9 +63,7 @@ impl Visitor<'_> for TypeNameVisitor {
         if let Some(kind) = DutyKind::from_name(name) {
             return Ok(TypeName::Known(kind));
         }
-        let known = NOT_SUPPORTED
-            .into_iter()
-            .find(|known| known.eq_ignore_ascii_case(name));
+        let known = NOT_SUPPORTED.into_iter().find(|known| known.eq_ignore_ascii_case(name));
         Ok(match known {
             Some(name) => TypeName::NotSupported(name),
             None => TypeName::Unknown(beginning(name)),
@@ -83,11 +81,8 @@ impl Visitor<'_> for UpperCaseVersionVisitor {
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<UpperCaseVersion, E> {
-        let fork = ForkName::ALL
-            .into_iter()
-            .find(|fork| fork.as_upper() == name);
-        fork.map(UpperCaseVersion)
-            .ok_or_else(|| not_a_fork(name, &self))
+        let fork = ForkName::ALL.into_iter().find(|fork| fork.as_upper() == name);
+        fork.map(UpperCaseVersion).ok_or_else(|| not_a_fork(name, &self))
     }
 }
 
@@ -101,9 +96,7 @@ impl Visitor<'_> for AnyCaseVersionVisitor {
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<AnyCaseVersion, E> {
-        name.parse::<ForkName>()
-            .map(|_| AnyCaseVersion)
-            .map_err(|_| not_a_fork(name, &self))
+        name.parse::<ForkName>().map(|_| AnyCaseVersion).map_err(|_| not_a_fork(name, &self))
     }
 }
 

@@ -14,24 +14,14 @@ fn mainnet() -> Network {
 
 /// The root of a request made when Deneb had been reached.
 fn root(request: &SigningRequest, network: &Network) -> String {
-    let SigningRequest {
-        duty,
-        fork_info,
-        claimed_root,
-    } = request;
+    let SigningRequest { duty, fork_info, claimed_root } = request;
     let (fork_info, claimed) = (fork_info.as_ref(), claimed_root.as_ref());
-    signing_root(duty, fork_info, claimed, network, Epoch(u64::MAX))
-        .unwrap()
-        .to_string()
+    signing_root(duty, fork_info, claimed, network, Epoch(u64::MAX)).unwrap().to_string()
 }
 
 /// `encode` and `parse` undo each other, and the root stays the same.
 fn check_round_trip(request: &SigningRequest, network: &Network) {
-    let SigningRequest {
-        duty,
-        fork_info,
-        claimed_root,
-    } = request;
+    let SigningRequest { duty, fork_info, claimed_root } = request;
     let (info, claimed) = (fork_info.as_ref(), claimed_root.as_ref());
     let root = signing_root(duty, info, claimed, network, Epoch(u64::MAX)).unwrap();
     let body = encode(duty, info, &root, network);
@@ -41,10 +31,7 @@ fn check_round_trip(request: &SigningRequest, network: &Network) {
     let exit = matches!(duty, Duty::VoluntaryExit(_));
     assert!(exit || again.fork_info == *fork_info);
     let (info, claimed) = (again.fork_info.as_ref(), Some(&root));
-    assert_eq!(
-        signing_root(&again.duty, info, claimed, network, Epoch(u64::MAX)),
-        Ok(root)
-    );
+    assert_eq!(signing_root(&again.duty, info, claimed, network, Epoch(u64::MAX)), Ok(root));
 }
 
 #[test]
@@ -199,16 +186,10 @@ fn exits_go_upstream_with_capella_twice() {
     let network = mainnet();
     let (info, now) = (request.fork_info.as_ref(), Epoch(411_392));
     let root = signing_root(&request.duty, info, None, &network, now).unwrap();
-    let fork = parse(&encode(&request.duty, info, &root, &network))
-        .unwrap()
-        .fork_info
-        .unwrap()
-        .fork;
+    let fork =
+        parse(&encode(&request.duty, info, &root, &network)).unwrap().fork_info.unwrap().fork;
     let capella = network.version_of(ForkName::Capella).unwrap();
-    assert_eq!(
-        (fork.previous_version, fork.current_version),
-        (capella, capella)
-    );
+    assert_eq!((fork.previous_version, fork.current_version), (capella, capella));
 }
 
 fn error(body: &str) -> String {
@@ -243,14 +224,8 @@ fn errors_name_the_field() {
         r#""18446744073709551616""#,
     ] {
         let error = error(&attestation(epoch));
-        assert!(
-            error.starts_with("attestation.source.epoch: invalid "),
-            "{error}"
-        );
-        assert!(
-            error.contains("expected a uint64 as a decimal string or number"),
-            "{error}"
-        );
+        assert!(error.starts_with("attestation.source.epoch: invalid "), "{error}");
+        assert!(error.contains("expected a uint64 as a decimal string or number"), "{error}");
     }
     let reveal = r#""type":"RANDAO_REVEAL","randao_reveal":{"epoch":"1"}"#;
     let cases = [
@@ -261,26 +236,11 @@ fn errors_name_the_field() {
         ("[]".into(), "the body is not a JSON object"),
         (r#"{"type"}"#.into(), "expected `:` at line 1 column 8"),
         (r#"{"type":null}"#.into(), "type: missing"),
-        (
-            r#"{"type":7}"#.into(),
-            "type: invalid type: integer `7`, expected the name of a type",
-        ),
-        (
-            r#"{"type":"FOO\n"}"#.into(),
-            r#"type: "FOO\n" is not known"#,
-        ),
-        (
-            r#"{"type":"ATTESTATION"}"#.into(),
-            "attestation: missing, and ATTESTATION is about it",
-        ),
-        (
-            format!("{{{reveal}}}"),
-            "fork_info: missing, and RANDAO_REVEAL cannot be signed without",
-        ),
-        (
-            format!(r#"{{{reveal},"fork_info":{{}}}}"#),
-            "fork_info: missing field `fork`",
-        ),
+        (r#"{"type":7}"#.into(), "type: invalid type: integer `7`, expected the name of a type"),
+        (r#"{"type":"FOO\n"}"#.into(), r#"type: "FOO\n" is not known"#),
+        (r#"{"type":"ATTESTATION"}"#.into(), "attestation: missing, and ATTESTATION is about it"),
+        (format!("{{{reveal}}}"), "fork_info: missing, and RANDAO_REVEAL cannot be signed without"),
+        (format!(r#"{{{reveal},"fork_info":{{}}}}"#), "fork_info: missing field `fork`"),
         (
             format!(r#"{{{reveal},"signingRoot":"0x",{FORK_INFO}}}"#),
             "signingRoot: expected 32 bytes of hex, found 0 hex digits",
@@ -289,18 +249,12 @@ fn errors_name_the_field() {
             format!(r#"{{{reveal},"signing_root":"0xzz",{FORK_INFO}}}"#),
             "signing_root: expected 32 bytes of hex, found 2 hex digits",
         ),
-        (
-            format!(r#"{{{reveal},"type":"RANDAO_REVEAL",{FORK_INFO}}}"#),
-            "duplicate field `type`",
-        ),
+        (format!(r#"{{{reveal},"type":"RANDAO_REVEAL",{FORK_INFO}}}"#), "duplicate field `type`"),
         (
             format!(r#"{{{reveal},"signingRoot":null,"signing_root":null,{FORK_INFO}}}"#),
             "duplicate field `signingRoot`",
         ),
-        (
-            format!("{{{reveal},{FORK_INFO}}} x"),
-            "body: trailing characters",
-        ),
+        (format!("{{{reveal},{FORK_INFO}}} x"), "body: trailing characters"),
         (
             format!(r#"{{{reveal},"beacon_block":{{"version":"fulu"}}}}"#),
             r#"beacon_block.version: invalid value: string "fulu", expected the name of a fork in upper"#,
@@ -309,10 +263,7 @@ fn errors_name_the_field() {
             r#"{"type":"BLOCK_V2","beacon_block":{"version":"FULU"}}"#.into(),
             "beacon_block.block_header: missing",
         ),
-        (
-            r#"{"type":"BLOCK_V2","beacon_block":{}}"#.into(),
-            "beacon_block.version: missing",
-        ),
+        (r#"{"type":"BLOCK_V2","beacon_block":{}}"#.into(), "beacon_block.version: missing"),
         (
             r#"{"type":"AGGREGATE_AND_PROOF","aggregate_and_proof":{"version":"electra"}}"#.into(),
             "aggregate_and_proof.aggregator_index: missing",
@@ -333,14 +284,9 @@ fn types_of_gloas_are_refused_by_name() {
         "EXECUTION_PAYLOAD_BID",
         "BUILDER_REQUEST_AUTH",
     ] {
-        let body = format!(
-            r#"{{"{}":{{"version":"GLOAS"}},"type":"{kind}"}}"#,
-            kind.to_lowercase()
-        );
-        assert_eq!(
-            parse(body.as_bytes()),
-            Err(RequestError::NotSupported { kind })
-        );
+        let body =
+            format!(r#"{{"{}":{{"version":"GLOAS"}},"type":"{kind}"}}"#, kind.to_lowercase());
+        assert_eq!(parse(body.as_bytes()), Err(RequestError::NotSupported { kind }));
         assert!(error(&body).contains(&format!("{kind} is not supported yet")));
     }
 }
@@ -368,13 +314,7 @@ fn registrations_carry_no_fork_info() {
 fn hostile_nesting_is_an_error_and_no_overflow() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let (open, close) = (open.repeat(1_000_000), close.repeat(1_000_000));
-        for key in [
-            "extra",
-            "attestation",
-            "type",
-            "beacon_block",
-            "signingRoot",
-        ] {
+        for key in ["extra", "attestation", "type", "beacon_block", "signingRoot"] {
             assert!(parse(format!(r#"{{"{key}":{open}1{close}}}"#).as_bytes()).is_err());
             assert!(parse(format!(r#"{{"{key}":{open}"#).as_bytes()).is_err());
         }

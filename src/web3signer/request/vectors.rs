@@ -30,9 +30,7 @@ pub(crate) struct Captured {
 
 fn lines<T: for<'de> Deserialize<'de>>(path: &Path) -> Vec<T> {
     let text = std::fs::read_to_string(path).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The vectors in the repository: four of each type and fork.
@@ -67,11 +65,7 @@ pub(crate) fn network(name: &str) -> Network {
         "capture-vero-electra-fulu" => "0 0 0 0 0 2",
         other => panic!("no network {other}"),
     };
-    let suffix = if name == "capture-vero-electra-fulu" {
-        "f7f7"
-    } else {
-        "0000"
-    };
+    let suffix = if name == "capture-vero-electra-fulu" { "f7f7" } else { "0000" };
     let mut yaml = format!(
         "PRESET_BASE: mainnet\nSECONDS_PER_SLOT: 2\nGENESIS_FORK_VERSION: 0x0000{suffix}\n"
     );
@@ -89,10 +83,7 @@ pub(crate) fn network(name: &str) -> Network {
 pub(crate) fn by_network(vectors: Vec<Vector>) -> BTreeMap<String, Vec<Vector>> {
     let mut networks = BTreeMap::<_, Vec<_>>::new();
     for vector in vectors {
-        networks
-            .entry(vector.network_config.clone())
-            .or_default()
-            .push(vector);
+        networks.entry(vector.network_config.clone()).or_default().push(vector);
     }
     networks
 }

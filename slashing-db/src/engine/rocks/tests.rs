@@ -12,21 +12,13 @@ use crate::signed::SigningRoot;
 const BATCHES: u64 = 100;
 
 fn key(number: u8) -> KeyRecord {
-    KeyRecord {
-        is_enabled: true,
-        ..KeyRecord::new(KeyId(number.into()), PublicKey([number; 48]))
-    }
+    KeyRecord { is_enabled: true, ..KeyRecord::new(KeyId(number.into()), PublicKey([number; 48])) }
 }
 
 fn advance(sequence: u64) -> Entry {
     let signing_root = SigningRoot([7; 32]);
     let (source_epoch, target_epoch) = (sequence, sequence + 1);
-    let record = AttestationRecord {
-        source_epoch,
-        target_epoch,
-        signing_root,
-        sequence,
-    };
+    let record = AttestationRecord { source_epoch, target_epoch, signing_root, sequence };
     Entry::Advance(KeyId(1), Record::Attestation(record))
 }
 
@@ -36,18 +28,12 @@ fn written() -> (TempDir, PathBuf) {
     let mut engine = RocksEngine::create(directory.path()).unwrap();
     engine.commit(&[Entry::key(key(1))]).unwrap();
     for sequence in 1..=BATCHES {
-        assert_eq!(
-            engine.commit(&[advance(sequence)]).unwrap(),
-            [Outcome::Recorded]
-        );
+        assert_eq!(engine.commit(&[advance(sequence)]).unwrap(), [Outcome::Recorded]);
     }
     drop(engine);
-    let logs = fs::read_dir(directory.path())
-        .unwrap()
-        .map(|it| it.unwrap().path());
-    let mut logs: Vec<_> = logs
-        .filter(|path| path.extension().is_some_and(|it| it == "log"))
-        .collect();
+    let logs = fs::read_dir(directory.path()).unwrap().map(|it| it.unwrap().path());
+    let mut logs: Vec<_> =
+        logs.filter(|path| path.extension().is_some_and(|it| it == "log")).collect();
     logs.sort_by_key(|path| fs::metadata(path).unwrap().len());
     let log = logs.pop().unwrap();
     (directory, log)
@@ -71,23 +57,11 @@ fn everything_comes_back_as_it_was_written() {
         signing_root,
         sequence: 3,
     });
-    full.block = Some(BlockRecord {
-        slot: 1 << 60,
-        signing_root,
-        sequence: 4,
-    });
-    full.counted[1] = Some(CountedRecord {
-        count: 2,
-        signing_root,
-        sequence: 5,
-    });
+    full.block = Some(BlockRecord { slot: 1 << 60, signing_root, sequence: 4 });
+    full.counted[1] = Some(CountedRecord { count: 2, signing_root, sequence: 5 });
     let mut empty = key(2);
     empty.is_enabled = false;
-    let exit = CountedRecord {
-        count: 1,
-        signing_root,
-        sequence: 6,
-    };
+    let exit = CountedRecord { count: 1, signing_root, sequence: 6 };
     engine
         .commit(&[
             Entry::key(full),
@@ -135,11 +109,7 @@ fn a_byte_flipped_in_the_middle_of_the_log_refuses_to_open() {
     bytes[middle] ^= 0xff;
     fs::write(&log, bytes).unwrap();
     let refusal = reopen(&directory).unwrap_err();
-    assert!(
-        refusal.source.to_string().contains("orrupt"),
-        "{}",
-        refusal.source
-    );
+    assert!(refusal.source.to_string().contains("orrupt"), "{}", refusal.source);
 }
 
 #[test]
@@ -174,35 +144,17 @@ fn a_record_that_does_not_decode_refuses_to_load() {
     let mut engine = RocksEngine::create(directory.path()).unwrap();
     engine.commit(&[Entry::key(key(1)), advance(1)]).unwrap();
     let id = KeyId(1).get().to_be_bytes();
-    let good = engine
-        .db
-        .get_cf(engine.family(ATTESTATIONS), id)
-        .unwrap()
-        .unwrap();
+    let good = engine.db.get_cf(engine.family(ATTESTATIONS), id).unwrap().unwrap();
     let mut unknown_version = good.clone();
     unknown_version[0] = 2;
     let mut flipped = good.clone();
     flipped[9] ^= 1;
-    for bad in [
-        unknown_version,
-        flipped,
-        good[..good.len() - 1].to_vec(),
-        vec![],
-    ] {
-        engine
-            .db
-            .put_cf(engine.family(ATTESTATIONS), id, bad)
-            .unwrap();
+    for bad in [unknown_version, flipped, good[..good.len() - 1].to_vec(), vec![]] {
+        engine.db.put_cf(engine.family(ATTESTATIONS), id, bad).unwrap();
         assert_eq!(engine.load().unwrap_err().action, "decode a record");
     }
-    engine
-        .db
-        .put_cf(engine.family(ATTESTATIONS), id, good)
-        .unwrap();
+    engine.db.put_cf(engine.family(ATTESTATIONS), id, good).unwrap();
     assert!(engine.load().is_ok());
-    engine
-        .db
-        .put_cf(engine.family(BLOCKS), 99u32.to_be_bytes(), b"x")
-        .unwrap();
+    engine.db.put_cf(engine.family(BLOCKS), 99u32.to_be_bytes(), b"x").unwrap();
     assert!(engine.load().is_err(), "a record of no key");
 }

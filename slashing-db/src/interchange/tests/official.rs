@@ -11,10 +11,7 @@ use super::*;
 fn directory() -> PathBuf {
     let given = env::var_os("EIP3076_TESTS").map(PathBuf::from);
     given.unwrap_or_else(|| {
-        PathBuf::from(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../shared/eip3076-tests"
-        ))
+        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/eip3076-tests"))
     })
 }
 
@@ -27,9 +24,7 @@ fn maxima(data: &Value, key: PublicKey) -> (Option<u64>, Option<(u64, u64)>) {
     let of_key = |entry: &&Value| entry["pubkey"].as_str().unwrap().parse::<PublicKey>() == Ok(key);
     let entries: Vec<&Value> = data.as_array().unwrap().iter().filter(of_key).collect();
     let all = |list: &'static str, field: &'static str| {
-        let lists = entries
-            .iter()
-            .flat_map(move |entry| entry[list].as_array().unwrap());
+        let lists = entries.iter().flat_map(move |entry| entry[list].as_array().unwrap());
         lists.map(move |record| integer(&record[field])).max()
     };
     let source = all("signed_attestations", "source_epoch");
@@ -41,10 +36,7 @@ fn maxima(data: &Value, key: PublicKey) -> (Option<u64>, Option<(u64, u64)>) {
 fn eip3076_files_are_read_and_only_the_foreign_one_is_refused() {
     let directory = directory();
     let Ok(listing) = fs::read_dir(&directory) else {
-        eprintln!(
-            "NOT RUN: no EIP-3076 files in {}; set EIP3076_TESTS",
-            directory.display()
-        );
+        eprintln!("NOT RUN: no EIP-3076 files in {}; set EIP3076_TESTS", directory.display());
         return;
     };
     let (mut files, mut steps, mut refused) = (0, 0, Vec::new());
@@ -54,11 +46,7 @@ fn eip3076_files_are_read_and_only_the_foreign_one_is_refused() {
         }
         files += 1;
         let file: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        let chain = file["genesis_validators_root"]
-            .as_str()
-            .unwrap()
-            .parse()
-            .unwrap();
+        let chain = file["genesis_validators_root"].as_str().unwrap().parse().unwrap();
         for step in file["steps"].as_array().unwrap() {
             steps += 1;
             let text = step["interchange"].to_string();
@@ -82,9 +70,5 @@ fn eip3076_files_are_read_and_only_the_foreign_one_is_refused() {
         "metadata.genesis_validators_root".to_owned(),
     );
     assert_eq!(refused, [foreign]);
-    assert_eq!(
-        (files, steps),
-        (38, 49),
-        "release v5.3.0 has 38 files with 49 imports"
-    );
+    assert_eq!((files, steps), (38, 49), "release v5.3.0 has 38 files with 49 imports");
 }

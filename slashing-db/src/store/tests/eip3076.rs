@@ -73,10 +73,7 @@ impl World {
             .entry(pubkey)
             .or_insert_with(|| store.enrol(pubkey, Enrolment::New).unwrap());
         let verdict = sign(store, key, message);
-        assert!(
-            verdict.is_ok() || !minimal,
-            "{at}: {message:?} refused: {verdict:?}"
-        );
+        assert!(verdict.is_ok() || !minimal, "{at}: {message:?} refused: {verdict:?}");
         assert!(verdict.is_err() || complete, "{at}: {message:?} allowed");
         self.tally.0 += 1;
         self.tally.1 += usize::from(verdict.is_ok() && !minimal);
@@ -84,32 +81,17 @@ impl World {
 
     fn step(&mut self, step: &Step, at: &str) {
         let file = serde_json::to_vec(&step.interchange).unwrap();
-        let bounds = ImportBounds {
-            epoch_max: u64::MAX,
-            slot_max: u64::MAX,
-        };
+        let bounds = ImportBounds { epoch_max: u64::MAX, slot_max: u64::MAX };
         match self.store.import(file.as_slice(), &mut self.table, bounds) {
             Ok(_) => assert!(step.should_succeed, "{at}: imported"),
             Err(error) => {
-                assert!(
-                    !step.should_succeed || step.contains_slashable_data,
-                    "{at}: {error}"
-                );
+                assert!(!step.should_succeed || step.contains_slashable_data, "{at}: {error}");
             }
         }
         for it in &step.blocks {
             let slot = it.slot.parse().unwrap();
-            let message = Message::Block(SignedBlock {
-                slot,
-                signing_root: it.signing_root,
-            });
-            self.check(
-                it.pubkey,
-                &message,
-                it.should_succeed,
-                it.should_succeed_complete,
-                at,
-            );
+            let message = Message::Block(SignedBlock { slot, signing_root: it.signing_root });
+            self.check(it.pubkey, &message, it.should_succeed, it.should_succeed_complete, at);
         }
         for it in &step.attestations {
             let message = Message::Attestation(SignedAttestation {
@@ -117,24 +99,14 @@ impl World {
                 target_epoch: it.target_epoch.parse().unwrap(),
                 signing_root: it.signing_root,
             });
-            self.check(
-                it.pubkey,
-                &message,
-                it.should_succeed,
-                it.should_succeed_complete,
-                at,
-            );
+            self.check(it.pubkey, &message, it.should_succeed, it.should_succeed_complete, at);
         }
     }
 }
 
 fn run(path: &Path, places: &Path) -> Tally {
     let case: TestCase = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let now = Now {
-        epoch: 1 << 62,
-        slot: 1 << 62,
-        ..at(0)
-    };
+    let now = Now { epoch: 1 << 62, slot: 1 << 62, ..at(0) };
     let open = OpenParams {
         directory: places.join(&case.name),
         witness: places.join(format!("{}.witness", case.name)),
@@ -155,15 +127,8 @@ fn run(path: &Path, places: &Path) -> Tally {
     // Each step in a store opened anew: what a step left must be on the disk.
     for (number, step) in case.steps.iter().enumerate() {
         let (store, watermarks) = Store::open(&open).unwrap();
-        let table = watermarks
-            .into_iter()
-            .map(|it| (*it.public_key(), it))
-            .collect();
-        let mut world = World {
-            store,
-            table,
-            tally,
-        };
+        let table = watermarks.into_iter().map(|it| (*it.public_key(), it)).collect();
+        let mut world = World { store, table, tally };
         world.step(step, &format!("{}, step {number}", case.name));
         tally = world.tally;
     }
@@ -177,11 +142,7 @@ fn eip3076_official_checks_lie_between_minimal_and_complete() {
     let Ok(listing) = std::fs::read_dir(&directory) else {
         // Not by a macro, which the test harness would swallow.
         let missing = "NOT RUN: the official EIP-3076 tests are not at";
-        writeln!(
-            std::io::stderr(),
-            "{missing} {directory} (set EIP3076_TESTS)"
-        )
-        .unwrap();
+        writeln!(std::io::stderr(), "{missing} {directory} (set EIP3076_TESTS)").unwrap();
         return;
     };
     let paths = listing.map(|it| it.unwrap().path());
@@ -234,16 +195,10 @@ fn a_store_is_made_once_and_a_half_made_one_is_finished() {
     assert_eq!(read.identity.local.binding.network(), "testnet");
     assert!(Store::open(&open).is_err(), "a second gate on one store");
 
-    let other = InitParams {
-        directory: places.path().join("other"),
-        ..init.clone()
-    };
+    let other = InitParams { directory: places.path().join("other"), ..init.clone() };
     assert!(Store::init(&other).is_err(), "these keys have a store");
     std::fs::create_dir(places.path().join("full")).unwrap();
     std::fs::write(places.path().join("full/file"), b"").unwrap();
-    let full = InitParams {
-        directory: places.path().join("full"),
-        ..init
-    };
+    let full = InitParams { directory: places.path().join("full"), ..init };
     assert!(matches!(Store::init(&full), Err(InitError::NotEmpty(_))));
 }

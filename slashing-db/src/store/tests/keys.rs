@@ -2,10 +2,7 @@
 
 use super::*;
 
-const BOUNDS: ImportBounds = ImportBounds {
-    epoch_max: 101,
-    slot_max: 3_300,
-};
+const BOUNDS: ImportBounds = ImportBounds { epoch_max: 101, slot_max: 3_300 };
 
 /// One key's records: (source, target, root) and (slot, root).
 type Records<'a> = (u8, &'a [(u64, u64, u8)], &'a [(u64, u8)]);
@@ -46,29 +43,19 @@ fn import(store: &Store, table: &mut Table, file: &str) -> ImportReport {
     store.import(file.as_bytes(), table, BOUNDS).unwrap()
 }
 
-const FLOOR: Floor = Floor {
-    source_epoch: 99,
-    target_epoch: 100,
-    slot: 3_201,
-};
+const FLOOR: Floor = Floor { source_epoch: 99, target_epoch: 100, slot: 3_201 };
 
 #[test]
 fn a_key_begins_once() {
     let (_disk, _witness, store, _) = opened();
     let mut one = store.enrol(key(1), Enrolment::New).unwrap();
-    assert!(matches!(
-        store.enrol(key(1), Enrolment::New),
-        Err(EnrolError::AlreadyEnrolled(_))
-    ));
+    assert!(matches!(store.enrol(key(1), Enrolment::New), Err(EnrolError::AlreadyEnrolled(_))));
     assert!(matches!(
         store.enrol(key(1), Enrolment::Floor(FLOOR)),
         Err(EnrolError::AlreadyEnrolled(_))
     ));
     store.disable(&mut one).wait().unwrap();
-    assert!(matches!(
-        store.enrol(key(1), Enrolment::New),
-        Err(EnrolError::Disabled(_))
-    ));
+    assert!(matches!(store.enrol(key(1), Enrolment::New), Err(EnrolError::Disabled(_))));
     let two = store.enrol(key(2), Enrolment::New).unwrap();
     assert_ne!(one.id(), two.id());
 }
@@ -78,14 +65,8 @@ fn a_floor_refuses_what_the_old_signer_may_have_signed() {
     let (_disk, _witness, store, _) = opened();
     let mut one = store.enrol(key(1), Enrolment::Floor(FLOOR)).unwrap();
     assert_eq!(sign(&store, &mut one, &vote(99, 100)), Err("double_vote"));
-    assert_eq!(
-        sign(&store, &mut one, &vote(98, 101)),
-        Err("surround_or_stale_source")
-    );
-    assert_eq!(
-        sign(&store, &mut one, &block(3_201)),
-        Err("double_block_proposal")
-    );
+    assert_eq!(sign(&store, &mut one, &vote(98, 101)), Err("surround_or_stale_source"));
+    assert_eq!(sign(&store, &mut one, &block(3_201)), Err("double_block_proposal"));
     assert!(sign(&store, &mut one, &vote(99, 101)).is_ok());
     assert!(sign(&store, &mut one, &block(3_202)).is_ok());
 }
@@ -94,12 +75,7 @@ fn a_floor_refuses_what_the_old_signer_may_have_signed() {
 fn no_floor_is_taken_from_a_clock_that_went_back() {
     let (_disk, _witness, store, _) = opened();
     store.renew(at(5)).unwrap();
-    store
-        .renew(Now {
-            unix_s: at(0).unix_s,
-            ..at(6)
-        })
-        .unwrap();
+    store.renew(Now { unix_s: at(0).unix_s, ..at(6) }).unwrap();
     let refused = store.enrol(key(1), Enrolment::Floor(FLOOR));
     assert!(matches!(refused, Err(EnrolError::ClockBehind { .. })));
     assert!(store.enrol(key(1), Enrolment::New).is_ok());
@@ -117,27 +93,15 @@ fn a_disabled_key_signs_nothing_and_waits_out_what_was_admitted() {
     disk.resume();
     disabling.wait().unwrap();
     assert!(admitted.wait().is_ok());
-    assert_eq!(
-        disk.key(&key(1)).unwrap().attestation.unwrap().target_epoch,
-        100
-    );
+    assert_eq!(disk.key(&key(1)).unwrap().attestation.unwrap().target_epoch, 100);
     drop(store);
     let (store, mut table) = open(&disk, &witness, at(2)).unwrap();
     let one = table.get_mut(&key(1)).unwrap();
     assert_eq!(sign(&store, one, &vote(99, 101)), Err("key_disabled"));
-    let below = Floor {
-        target_epoch: 99,
-        ..FLOOR
-    };
-    assert!(matches!(
-        store.enable(one, below),
-        Err(EnrolError::FloorBelowRecord { .. })
-    ));
+    let below = Floor { target_epoch: 99, ..FLOOR };
+    assert!(matches!(store.enable(one, below), Err(EnrolError::FloorBelowRecord { .. })));
     store.enable(one, FLOOR).unwrap().wait().unwrap();
-    assert_eq!(
-        sign(&store, one, &vote(98, 101)),
-        Err("surround_or_stale_source")
-    );
+    assert_eq!(sign(&store, one, &vote(98, 101)), Err("surround_or_stale_source"));
     assert!(sign(&store, one, &vote(99, 101)).is_ok());
 }
 
@@ -158,18 +122,9 @@ fn an_import_merges_and_never_lowers() {
     assert!(report.is_complete());
     let one = table[&key(1)].attestation().copied().unwrap();
     assert_eq!((one.source_epoch, one.target_epoch), (12, 20));
-    assert!(
-        one.signing_root.is_null(),
-        "no one record holds both maxima"
-    );
-    assert_eq!(
-        table[&key(1)].block().unwrap().signing_root,
-        SigningRoot([3; 32])
-    );
-    assert_eq!(
-        table[&key(2)].attestation().unwrap().signing_root,
-        SigningRoot([1; 32])
-    );
+    assert!(one.signing_root.is_null(), "no one record holds both maxima");
+    assert_eq!(table[&key(1)].block().unwrap().signing_root, SigningRoot([3; 32]));
+    assert_eq!(table[&key(2)].attestation().unwrap().signing_root, SigningRoot([1; 32]));
 
     let older = file(&[(1, &[(3, 4, 1)], &[(5, 3)]), (2, &[(1, 2, 1)], &[])]);
     let report = import(&store, &mut table, &older);
@@ -177,19 +132,8 @@ fn an_import_merges_and_never_lowers() {
     assert_eq!(table[&key(1)].attestation().copied(), Some(one));
 
     let report = import(&store, &mut table, &file(&[(2, &[(1, 2, 9)], &[])]));
-    assert_eq!(
-        report.keys[0].1,
-        Imported::Raised,
-        "a contested root is forgotten"
-    );
-    assert!(
-        disk.key(&key(2))
-            .unwrap()
-            .attestation
-            .unwrap()
-            .signing_root
-            .is_null()
-    );
+    assert_eq!(report.keys[0].1, Imported::Raised, "a contested root is forgotten");
+    assert!(disk.key(&key(2)).unwrap().attestation.unwrap().signing_root.is_null());
 }
 
 #[test]
@@ -227,9 +171,8 @@ fn a_file_of_another_chain_changes_nothing() {
 /// A crash at any commit of an import; the same import again gives what one whole import gives.
 #[test]
 fn an_import_that_is_cut_short_is_run_again() {
-    let keys: Vec<Records<'_>> = (1..=9)
-        .map(|number| (number, &[(10, 20, 1)][..], &[(300, 1)][..]))
-        .collect();
+    let keys: Vec<Records<'_>> =
+        (1..=9).map(|number| (number, &[(10, 20, 1)][..], &[(300, 1)][..])).collect();
     let file = file(&keys);
     let mut cut = 0;
     for after in 0..12 {
@@ -265,36 +208,19 @@ fn what_is_exported_is_disabled_and_imports_back_only_when_newer() {
     assert!(matches!(refused, Err(ExportError::Enabled(_))) && out.is_empty());
     let refused = store.export(&[key(7)], &mut table, &mut out);
     assert!(matches!(refused, Err(ExportError::Unknown(_))));
-    store
-        .disable(table.get_mut(&key(1)).unwrap())
-        .wait()
-        .unwrap();
-    let written = store
-        .export(&[key(1), key(1)], &mut table, &mut out)
-        .unwrap();
-    assert_eq!(
-        (written.keys, written.blocks, written.attestations),
-        (1, 1, 1)
-    );
+    store.disable(table.get_mut(&key(1)).unwrap()).wait().unwrap();
+    let written = store.export(&[key(1), key(1)], &mut table, &mut out).unwrap();
+    assert_eq!((written.keys, written.blocks, written.attestations), (1, 1, 1));
     let text = String::from_utf8(out).unwrap();
-    assert!(
-        text.contains(&SigningRoot([9; 32]).to_string()),
-        "roots are exported"
-    );
+    assert!(text.contains(&SigningRoot([9; 32]).to_string()), "roots are exported");
 
     let report = import(&store, &mut table, &text);
     assert_eq!(report.keys[0].1, Imported::Refused(NotImported::NotNewer));
     assert!(!table[&key(1)].is_enabled());
     let newer = file(&[(1, &[(100, 101, 3)], &[(3_200, 8)])]);
-    assert_eq!(
-        import(&store, &mut table, &newer).keys[0].1,
-        Imported::Raised
-    );
+    assert_eq!(import(&store, &mut table, &newer).keys[0].1, Imported::Raised);
     assert!(table[&key(1)].is_enabled());
-    assert_eq!(
-        import(&store, &mut table, &newer).keys[0].1,
-        Imported::Unchanged
-    );
+    assert_eq!(import(&store, &mut table, &newer).keys[0].1, Imported::Unchanged);
 }
 
 /// A floor raises a key while it signs; on disk as in memory nothing is ever lower than before.
@@ -310,11 +236,7 @@ fn a_change_of_a_signing_key_keeps_the_order() {
         pending.push(one.check(&message, &OPEN).unwrap().record(place));
     }
     drop(store.disable(one));
-    let floor = Floor {
-        source_epoch: 5,
-        target_epoch: 6,
-        slot: 6,
-    };
+    let floor = Floor { source_epoch: 5, target_epoch: 6, slot: 6 };
     let raising = store.enable(one, floor).unwrap();
     for message in [vote(5, 7), block(7)] {
         let place = store.recorder().reserve(Priority::Block).unwrap();
@@ -326,11 +248,5 @@ fn a_change_of_a_signing_key_keeps_the_order() {
     let stored = disk.key(&key(1)).unwrap();
     assert_eq!(stored.attestation, one.attestation().copied());
     assert_eq!(stored.block, one.block().copied());
-    assert_eq!(
-        (
-            stored.attestation.unwrap().target_epoch,
-            stored.block.unwrap().slot
-        ),
-        (7, 7)
-    );
+    assert_eq!((stored.attestation.unwrap().target_epoch, stored.block.unwrap().slot), (7, 7));
 }

@@ -27,10 +27,7 @@ fn a_killed_store_opens_again_and_remembers() {
         let (store, mut table) = open(&disk, &witness, at(2)).unwrap();
         let one = table.get_mut(&key(1)).unwrap();
         assert_eq!(sign(&store, one, &vote(98, 100)), Err("double_vote"));
-        assert!(
-            sign(&store, one, &vote(99, 100)).is_ok(),
-            "a repeat of the last record"
-        );
+        assert!(sign(&store, one, &vote(99, 100)).is_ok(), "a repeat of the last record");
     }
 }
 
@@ -58,15 +55,8 @@ fn a_snapshot_restored_after_later_signatures_signs_nothing() {
     store.renew(at(1)).unwrap();
     drop(store);
     let refused = open(&snapshot, &witness, at(2));
-    assert!(
-        code(&refused).contains("records are missing"),
-        "{}",
-        code(&refused)
-    );
-    assert!(
-        open(&disk, &witness, at(2)).is_ok(),
-        "and the original still opens"
-    );
+    assert!(code(&refused).contains("records are missing"), "{}", code(&refused));
+    assert!(open(&disk, &witness, at(2)).is_ok(), "and the original still opens");
 }
 
 #[test]
@@ -113,10 +103,7 @@ fn a_renewal_whose_outcome_is_unknown_is_settled_by_the_next() {
         let (disk, witness) = signed_and_killed();
         let (store, _table) = open(&disk, &witness, at(2)).unwrap();
         witness.fail_next(failure);
-        assert!(
-            matches!(store.renew(at(3)), Err(RenewError::Witness(_))),
-            "{failure:?}"
-        );
+        assert!(matches!(store.renew(at(3)), Err(RenewError::Witness(_))), "{failure:?}");
         store.renew(at(4)).unwrap();
         witness.fail_next(failure);
         assert!(store.renew(at(5)).is_err());
@@ -132,17 +119,9 @@ fn a_lease_that_was_seen_lapsed_is_not_renewed() {
     let (store, mut table) = open(&disk, &witness, at(2)).unwrap();
     let place = store.recorder().reserve(Priority::Attestation).unwrap();
     let one = table.get_mut(&key(1)).unwrap();
-    let permit = one
-        .check(&vote(99, 101), &OPEN)
-        .unwrap()
-        .record(place)
-        .wait()
-        .unwrap();
+    let permit = one.check(&vote(99, 101), &OPEN).unwrap().record(place).wait().unwrap();
     assert_eq!(permit.redeem(at(13).boot), Err(LeaseLapsed::Lapsed));
-    assert!(matches!(
-        store.renew(at(13)),
-        Err(RenewError::Lapsed(LeaseLapsed::Lapsed))
-    ));
+    assert!(matches!(store.renew(at(13)), Err(RenewError::Lapsed(LeaseLapsed::Lapsed))));
 }
 
 #[test]
@@ -153,12 +132,7 @@ fn what_is_signed_was_reserved_with_the_witness_before() {
     assert_eq!(sign(&store, one, &vote(100, 103)), Err("not_reserved"));
     assert_eq!(sign(&store, one, &block(3_200 + 65)), Err("not_reserved"));
     assert!(sign(&store, one, &block(3_200 + 64)).is_ok());
-    store
-        .renew(Now {
-            epoch: 101,
-            ..at(3)
-        })
-        .unwrap();
+    store.renew(Now { epoch: 101, ..at(3) }).unwrap();
     assert!(sign(&store, one, &vote(100, 103)).is_ok());
 }
 
@@ -173,10 +147,7 @@ fn another_network_key_set_or_root_is_refused() {
     for change in change {
         let mut params = params(at(0));
         change(&mut params);
-        let parts = Parts {
-            engine: Box::new(disk.engine()),
-            witness: Box::new(witness.clone()),
-        };
+        let parts = Parts { engine: Box::new(disk.engine()), witness: Box::new(witness.clone()) };
         let refused = Store::open_with(&params, parts);
         assert!(matches!(refused, Err(OpenError::OtherBinding { .. })));
     }

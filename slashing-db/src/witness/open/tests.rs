@@ -13,11 +13,7 @@ pub(super) fn binding() -> Binding {
 }
 
 pub(super) fn host() -> Host {
-    Host {
-        boot_id: "boot-a".into(),
-        boot_time: BootTime(5_000_000_000),
-        unix_seconds: 1_000,
-    }
+    Host { boot_id: "boot-a".into(), boot_time: BootTime(5_000_000_000), unix_seconds: 1_000 }
 }
 
 pub(super) fn nonce(byte: u8) -> OwnerNonce {
@@ -53,80 +49,34 @@ fn stale(local: &Local, witness: &WitnessState) -> Stale {
 fn each_kind_of_stale_copy_has_its_reason() {
     let (new, first) = new_store();
     let (local, witness) = opened(&new, &first, 1);
-    assert_eq!(
-        stale(&new, &witness),
-        Stale::GenerationBehind {
-            local: 0,
-            witness: 1
-        }
-    );
-    assert_eq!(
-        stale(&local, &first),
-        Stale::WitnessBehind {
-            local: 1,
-            witness: 0
-        }
-    );
+    assert_eq!(stale(&new, &witness), Stale::GenerationBehind { local: 0, witness: 1 });
+    assert_eq!(stale(&local, &first), Stale::WitnessBehind { local: 1, witness: 0 });
 
     let (_, twin) = opened(&new, &first, 2);
-    let second = Stale::SecondOwner {
-        generation: 1,
-        local: nonce(1),
-        witness: nonce(2),
-    };
+    let second = Stale::SecondOwner { generation: 1, local: nonce(1), witness: nonce(2) };
     assert_eq!(stale(&local, &twin), second);
 
     let later = witness.renewed(&host(), local.reserved_through, 7);
-    assert_eq!(
-        stale(&local, &later),
-        Stale::SequenceBehind {
-            local: 0,
-            witness: 7
-        }
-    );
+    assert_eq!(stale(&local, &later), Stale::SequenceBehind { local: 0, witness: 7 });
 
     let reserved = ReservedThrough { epoch: 4, slot: 0 };
     let later = witness.renewed(&host(), reserved, 0);
-    let expected = Stale::ReservationBehind {
-        local: local.reserved_through,
-        witness: reserved,
-    };
+    let expected = Stale::ReservationBehind { local: local.reserved_through, witness: reserved };
     assert_eq!(stale(&local, &later), expected);
 
     let sealed = witness.sealed(&host(), 0);
-    let expected = Stale::SealMismatch {
-        local: 0,
-        local_sealed: false,
-        witness: 0,
-    };
+    let expected = Stale::SealMismatch { local: 0, local_sealed: false, witness: 0 };
     assert_eq!(stale(&local, &sealed), expected);
-    let after = Local {
-        sealed: true,
-        sequence: 1,
-        ..local.clone()
-    };
-    let expected = Stale::SealMismatch {
-        local: 1,
-        local_sealed: true,
-        witness: 0,
-    };
+    let after = Local { sealed: true, sequence: 1, ..local.clone() };
+    let expected = Stale::SealMismatch { local: 1, local_sealed: true, witness: 0 };
     assert_eq!(stale(&after, &sealed), expected);
 
-    let other = WitnessState {
-        store: StoreId([2; 16]),
-        ..witness.clone()
-    };
-    let expected = Stale::OtherStore {
-        local: StoreId([1; 16]),
-        witness: StoreId([2; 16]),
-    };
+    let other = WitnessState { store: StoreId([2; 16]), ..witness.clone() };
+    let expected = Stale::OtherStore { local: StoreId([1; 16]), witness: StoreId([2; 16]) };
     assert_eq!(stale(&local, &other), expected);
 
     let chain = Binding::new("hoodi", "main", GenesisValidatorsRoot([4; 32])).unwrap();
-    let other = WitnessState {
-        binding: chain,
-        ..witness
-    };
+    let other = WitnessState { binding: chain, ..witness };
     assert!(matches!(stale(&local, &other), Stale::OtherBinding { .. }));
 }
 
@@ -138,13 +88,7 @@ fn a_copy_taken_while_opening_is_told_from_a_crash_while_opening() {
     let (_, claimed) = plan.claim();
     let again = plan_open(&copy, claimed, &host(), nonce(2)).unwrap();
     assert_eq!(again.recovered(), Some(claimed.claim));
-    assert_eq!(
-        again.confirm().claim,
-        Claim {
-            generation: 2,
-            nonce: nonce(2)
-        }
-    );
+    assert_eq!(again.confirm().claim, Claim { generation: 2, nonce: nonce(2) });
     let expected = Stale::CopiedWhileOpening { generation: 1 };
     let renewed = claimed.renewed(&host(), ReservedThrough::default(), 0);
     assert_eq!(stale(&copy, &renewed), expected);
@@ -170,24 +114,14 @@ fn another_machines_lease_is_waited_for_and_this_ones_is_not() {
     let (new, first) = new_store();
     let (local, witness) = opened(&new, &first, 1);
     let here = host();
-    assert!(
-        plan_open(&local, &witness, &here, nonce(2)).is_ok(),
-        "same boot: the lock decides"
-    );
-    let there = Host {
-        boot_id: "boot-b".into(),
-        boot_time: BootTime(0),
-        unix_seconds: 1_003,
-    };
+    assert!(plan_open(&local, &witness, &here, nonce(2)).is_ok(), "same boot: the lock decides");
+    let there = Host { boot_id: "boot-b".into(), boot_time: BootTime(0), unix_seconds: 1_003 };
     let Err(OpenRefused::LeaseHeld(held)) = plan_open(&local, &witness, &there, nonce(2)) else {
         panic!("opened under another machine's lease");
     };
     assert_eq!((held.until_unix_seconds, held.seconds_left), (1_011, 8));
     assert!(plan_takeover(&local, &witness, &there, nonce(2)).is_err());
-    let later = Host {
-        unix_seconds: 1_011,
-        ..there
-    };
+    let later = Host { unix_seconds: 1_011, ..there };
     assert!(plan_open(&local, &witness, &later, nonce(2)).is_ok());
 }
 
@@ -198,17 +132,10 @@ fn of_twins_that_open_at_once_one_wins() {
     let witness = MemoryWitness::new(first.clone());
     let open = |byte| plan_open(&new, &first, &host(), nonce(byte)).unwrap();
     let (one, other) = (open(1), open(2));
-    let claim = |plan: &OpenPlan| {
-        witness
-            .clone()
-            .compare_and_set(plan.claim().0, plan.claim().1)
-    };
+    let claim = |plan: &OpenPlan| witness.clone().compare_and_set(plan.claim().0, plan.claim().1);
     claim(&one).unwrap();
     assert!(matches!(claim(&other), Err(WitnessError::Changed { .. })));
-    let expected = Stale::GenerationBehind {
-        local: 0,
-        witness: 1,
-    };
+    let expected = Stale::GenerationBehind { local: 0, witness: 1 };
     assert_eq!(stale(other.pend(), &witness.read().unwrap()), expected);
 }
 
@@ -220,18 +147,11 @@ fn a_claim_of_unknown_outcome_is_claimed_again_or_recovered() {
         let mut witness = MemoryWitness::new(first.clone());
         let plan = plan_open(&new, &first, &host(), nonce(1)).unwrap();
         witness.fail_next(failure);
-        witness
-            .compare_and_set(plan.claim().0, plan.claim().1)
-            .unwrap_err();
+        witness.compare_and_set(plan.claim().0, plan.claim().1).unwrap_err();
         let found = witness.read().unwrap();
         let again = plan_open(plan.pend(), &found, &host(), nonce(2)).unwrap();
-        assert_eq!(
-            again.recovered().is_some(),
-            failure == Failure::AfterWriting
-        );
-        witness
-            .compare_and_set(plan.claim().0, plan.claim().1)
-            .unwrap(); // or simply tried again
+        assert_eq!(again.recovered().is_some(), failure == Failure::AfterWriting);
+        witness.compare_and_set(plan.claim().0, plan.claim().1).unwrap(); // or simply tried again
     }
 }
 
@@ -240,22 +160,8 @@ fn a_claim_of_unknown_outcome_is_claimed_again_or_recovered() {
 fn a_takeover_survives_a_crash_after_each_step() {
     let (new, first) = new_store();
     let (_, witness) = opened(&new, &first, 1);
-    let witness = witness.renewed(
-        &host(),
-        ReservedThrough {
-            epoch: 9,
-            slot: 300,
-        },
-        50,
-    );
-    let stores = [
-        new.clone(),
-        Local {
-            store: StoreId([2; 16]),
-            sequence: 3,
-            ..new
-        },
-    ];
+    let witness = witness.renewed(&host(), ReservedThrough { epoch: 9, slot: 300 }, 50);
+    let stores = [new.clone(), Local { store: StoreId([2; 16]), sequence: 3, ..new }];
     for local in stores {
         plan_open(&local, &witness, &host(), nonce(9)).unwrap_err();
         let plan = plan_takeover(&local, &witness, &host(), nonce(2)).unwrap();
@@ -265,23 +171,12 @@ fn a_takeover_survives_a_crash_after_each_step() {
         plan_takeover(pended, &witness, &host(), nonce(3)).unwrap();
         // After step 2 it is this store's, as any opening; after step 3 and the renewal too.
         let (_, claimed) = plan.claim();
-        assert!(
-            plan_open(pended, claimed, &host(), nonce(4))
-                .unwrap()
-                .recovered()
-                .is_some()
-        );
+        assert!(plan_open(pended, claimed, &host(), nonce(4)).unwrap().recovered().is_some());
         let confirmed = plan.confirm();
         plan_open(&confirmed, claimed, &host(), nonce(4)).unwrap();
         let renewed = claimed.renewed(&host(), confirmed.reserved_through, confirmed.sequence);
         plan_open(&confirmed, &renewed, &host(), nonce(4)).unwrap();
-        assert_eq!(
-            confirmed.reserved_through,
-            ReservedThrough {
-                epoch: 9,
-                slot: 300
-            }
-        );
+        assert_eq!(confirmed.reserved_through, ReservedThrough { epoch: 9, slot: 300 });
         assert_eq!(confirmed.claim.generation, 2, "above the old owner's");
     }
 }

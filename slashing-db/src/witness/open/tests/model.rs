@@ -111,11 +111,7 @@ impl World {
             Ok(plan) => plan,
             Err(OpenRefused::LeaseHeld(held)) => panic!("one machine only: {held}"),
             Err(OpenRefused::Stale(stale)) => {
-                assert_ne!(
-                    self.honest,
-                    Some(directory),
-                    "honest store refused: {stale}"
-                );
+                assert_ne!(self.honest, Some(directory), "honest store refused: {stale}");
                 seen.refused.insert(reason(&stale));
                 return None;
             }
@@ -123,11 +119,7 @@ impl World {
         for i in self.lacks(directory) {
             let Signature { claim, heard, lost } = &self.signatures[i];
             let told = *heard || *claim != self.witness.claim || local.claim != *claim;
-            assert!(
-                *lost || !told,
-                "opened without signature {i}: {local:?} {:?}",
-                self.witness
-            );
+            assert!(*lost || !told, "opened without signature {i}: {local:?} {:?}", self.witness);
             seen.unheard += u64::from(!lost);
         }
         seen.opened += 1;
@@ -208,9 +200,7 @@ impl World {
     }
 
     fn hear(&mut self) {
-        self.signatures
-            .iter_mut()
-            .for_each(|signature| signature.heard = true);
+        self.signatures.iter_mut().for_each(|signature| signature.heard = true);
     }
 
     fn renew(&self, used: usize, view: &WitnessState, nexts: &mut Vec<Self>) {
@@ -231,11 +221,7 @@ impl World {
                 let id = next.signatures.len();
                 next.directories[used].local.sequence += 1;
                 next.directories[used].records |= 1 << id;
-                next.signatures.push(Signature {
-                    claim: view.claim,
-                    heard: false,
-                    lost: false,
-                });
+                next.signatures.push(Signature { claim: view.claim, heard: false, lost: false });
             }));
         }
         if self.directories[used].local.reserved_through.epoch < RESERVATIONS {
@@ -265,10 +251,7 @@ fn honest_stores_open_and_stale_ones_do_not_in_every_course_of_events() {
         }
     }
     eprintln!("{seen:?}");
-    assert!(
-        seen.worlds > 10_000 && seen.recovered > 100,
-        "the model hardly moved: {seen:?}"
-    );
+    assert!(seen.worlds > 10_000 && seen.recovered > 100, "the model hardly moved: {seen:?}");
     let expected = [
         "generation behind",
         "copied while opening",
@@ -277,13 +260,7 @@ fn honest_stores_open_and_stale_ones_do_not_in_every_course_of_events() {
         "seal mismatch",
     ];
     for reason in expected {
-        assert!(
-            seen.refused.contains(reason),
-            "never refused for {reason}: {seen:?}"
-        );
+        assert!(seen.refused.contains(reason), "never refused for {reason}: {seen:?}");
     }
-    assert!(
-        seen.unheard > 0,
-        "the limit that the documentation states was not reached"
-    );
+    assert!(seen.unheard > 0, "the limit that the documentation states was not reached");
 }
