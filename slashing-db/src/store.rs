@@ -17,6 +17,7 @@ use crate::signed::{GenesisValidatorsRoot, PublicKey};
 use crate::watermarks::Watermarks;
 use crate::witness::{Binding, Host, Witness, WitnessState};
 
+#[cfg(feature = "rocksdb")]
 mod directory;
 mod enrol;
 mod export;
@@ -31,6 +32,7 @@ mod renew;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "rocksdb")]
 pub use directory::DirectoryError;
 pub use enrol::{EnrolError, Enrolment, Floor};
 pub use export::ExportError;

@@ -112,7 +112,7 @@ impl Store {
     }
 
     /// Lets a disabled key sign again, from a floor. Under the key's lock; what it signs waits until
-    /// the change is durable. A newer import enables it too.
+    /// the change is durable. A newer import enables it too. It may wait for a renewal to end.
     ///
     /// # Errors
     /// [`EnrolError`]

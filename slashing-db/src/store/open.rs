@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::identity::{Identity, IdentityError, has_unfinished_import};
-use super::{DirectoryError, Keys, Now, OpenParams, Owner, RenewError, Store, commit};
+use super::{Keys, Now, OpenParams, Owner, RenewError, Store, commit};
 use crate::engine::{Engine, Fatal, KeyRecord};
 use crate::health::Health;
 use crate::recorder::Recorder;
@@ -32,8 +32,9 @@ pub enum OpenError {
     #[error("the store in {} is half made: run `portcullis slashing init` again", .0.display())]
     HalfMade(std::path::PathBuf),
     /// It cannot live there.
+    #[cfg(feature = "rocksdb")]
     #[error(transparent)]
-    Directory(#[from] DirectoryError),
+    Directory(#[from] super::DirectoryError),
     /// The configuration names what cannot be named.
     #[error(transparent)]
     Name(#[from] BadName),
