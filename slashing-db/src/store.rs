@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -102,6 +103,10 @@ pub struct Store {
     keys: Mutex<Keys>,
     boot_id: String,
     unfinished_import: bool,
+    /// The time of the last renewal, in seconds since 1970: read under a key's lock, so no lock.
+    now_unix_s: AtomicU64,
+    /// The highest time that was ever made durable.
+    last_unix_s: AtomicU64,
 }
 
 /// What stands between this store and its witness.
@@ -112,8 +117,6 @@ struct Owner {
     said: WitnessState,
     /// What it may say instead: a write that failed without a word about what was written.
     in_doubt: Option<WitnessState>,
-    /// The time of the last renewal.
-    unix_s: u64,
 }
 
 /// Every key that was ever enrolled: a row number is never used twice.

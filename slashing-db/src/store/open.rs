@@ -1,6 +1,7 @@
 //! Opening: two-phase with the witness, so that a copy of the directory signs nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 
@@ -133,12 +134,12 @@ impl Store {
         )
         .map_err(|source| system("thread", source))?;
         let said = claimed.clone();
+        let last_unix_s = identity.last_unix_s.max(said.last_unix_seconds);
         let owner = Owner {
             identity,
             witness,
             said,
             in_doubt: None,
-            unix_s: params.now.unix_s,
         };
         let store = Self {
             recorder,
@@ -148,6 +149,8 @@ impl Store {
             keys: Mutex::new(Keys::of(&loaded.keys)),
             boot_id: params.boot_id.clone(),
             unfinished_import: has_unfinished_import(&loaded),
+            now_unix_s: AtomicU64::new(params.now.unix_s),
+            last_unix_s: AtomicU64::new(last_unix_s),
         };
         store.renew(params.now)?;
         let watermarks = loaded
