@@ -112,8 +112,8 @@ impl Store {
         Changing(self.recorder.send(Entry::key(*record)))
     }
 
-    /// Lets a disabled key sign again, from a floor. Under the key's lock; what it signs waits until
-    /// the change is durable. A newer import enables it too.
+    /// Lets a disabled key sign again, from a floor. Under the key's lock; what it signs waits
+    /// until the change is durable. A newer import enables it too.
     ///
     /// # Errors
     /// [`EnrolError`]
