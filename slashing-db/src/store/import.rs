@@ -129,8 +129,8 @@ impl Store {
     ///
     /// The whole file is read and checked first. Then each key's source, target and slot are raised
     /// to the maximum of both sides, a root is kept only where one uncontested record holds both
-    /// maxima, and nothing is ever lowered. New keys are enrolled, and disabled ones enabled where
-    /// the file goes beyond their records. Done again, after a crash or not, it changes nothing more.
+    /// maxima, and nothing is lowered. New keys are enrolled, and disabled ones enabled where
+    /// the file goes beyond their records. Done again, after a crash or not, it changes nothing.
     ///
     /// # Errors
     /// [`ImportError`]; keys that are refused are in the report instead.
