@@ -48,11 +48,11 @@ pub use side_table::{SideTable, SideTableError};
 pub use signed::{
     GenesisValidatorsRoot, HexError, PublicKey, SignedAttestation, SignedBlock, SigningRoot,
 };
-pub use store::{
-    DirectoryError, EnrolError, Enrolment, ExportError, Floor, Identity, IdentityError,
-    ImportBounds, ImportError, ImportReport, Imported, KeyTable, NotImported, NotWritten, Now,
-    OpenError, OpenParams, Parts, RenewError, SealError, Store, boot_id,
-};
 #[cfg(feature = "rocksdb")]
-pub use store::{InitError, InitParams, ReadOnlyStore};
+pub use store::{DirectoryError, InitError, InitParams, ReadOnlyStore};
+pub use store::{
+    EnrolError, Enrolment, ExportError, Floor, Identity, IdentityError, ImportBounds, ImportError,
+    ImportReport, Imported, KeyTable, NotImported, NotWritten, Now, OpenError, OpenParams, Parts,
+    RenewError, SealError, Store, boot_id,
+};
 pub use watermarks::{Checked, Watermarks};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -17,6 +18,7 @@ use crate::signed::{GenesisValidatorsRoot, PublicKey};
 use crate::watermarks::Watermarks;
 use crate::witness::{Binding, Host, Witness, WitnessState};
 
+#[cfg(feature = "rocksdb")]
 mod directory;
 mod enrol;
 mod export;
@@ -31,6 +33,7 @@ mod renew;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "rocksdb")]
 pub use directory::DirectoryError;
 pub use enrol::{EnrolError, Enrolment, Floor};
 pub use export::ExportError;
@@ -98,6 +101,10 @@ pub struct Store {
     keys: Mutex<Keys>,
     boot_id: String,
     unfinished_import: bool,
+    /// The time of the last renewal, in seconds since 1970: read under a key's lock, so no lock.
+    now_unix_s: AtomicU64,
+    /// The highest time that was ever made durable.
+    last_unix_s: AtomicU64,
 }
 
 /// What stands between this store and its witness.
@@ -108,8 +115,6 @@ struct Owner {
     said: WitnessState,
     /// What it may say instead: a write that failed without a word about what was written.
     in_doubt: Option<WitnessState>,
-    /// The time of the last renewal.
-    unix_s: u64,
 }
 
 /// Every key that was ever enrolled: a row number is never used twice.

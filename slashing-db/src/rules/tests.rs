@@ -158,7 +158,8 @@ proptest! {
         let mut history: Vec<SignedAttestation> = Vec::new();
         let mut recorded: Option<AttestationRecord> = None;
         let mut accepted = 0;
-        let anything_valid = votes.iter().any(|(source, target, _)| source < target || *target == 0 && *source == 0);
+        let anything_valid =
+            votes.iter().any(|(source, target, _)| source < target || (*source, *target) == (0, 0));
         for (source, target, byte) in votes {
             let vote = attestation(source, target, byte);
             match check_attestation(recorded.as_ref(), vote, &OPEN, true) {

@@ -1,6 +1,7 @@
 //! Which keys may sign: by declaration, never by being asked.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{NotWritten, Store};
 use crate::engine::{Entry, KeyRecord};
@@ -105,8 +106,8 @@ impl Store {
         Changing(self.recorder.send(Entry::key(*record)))
     }
 
-    /// Lets a disabled key sign again, from a floor. Under the key's lock; what it signs waits until
-    /// the change is durable. A newer import enables it too.
+    /// Lets a disabled key sign again, from a floor. Under the key's lock; what it signs waits
+    /// until the change is durable. A newer import enables it too.
     ///
     /// # Errors
     /// [`EnrolError`]
@@ -173,10 +174,9 @@ impl Store {
     }
 
     fn require_clock(&self) -> Result<(), EnrolError> {
-        let owner = self.owner.lock();
-        let last_unix_s = owner.identity.last_unix_s.max(owner.said.last_unix_seconds);
+        let last_unix_s = self.last_unix_s.load(Ordering::Relaxed);
         // The time of the last renewal itself, not the highest: a clock that went back shows.
-        let now_unix_s = owner.unix_s;
+        let now_unix_s = self.now_unix_s.load(Ordering::Relaxed);
         if now_unix_s < last_unix_s {
             return Err(EnrolError::ClockBehind { now_unix_s, last_unix_s });
         }

@@ -71,8 +71,8 @@ pub enum NotImported {
     NoRecords,
     /// The key is disabled here, and the file says nothing that the store does not know.
     #[error(
-        "it is disabled here, and the file is not newer than its records: it may have signed since; \
-         import a newer file, or enable it by a floor"
+        "it is disabled here, and the file is not newer than its records: it may have \
+         signed since; import a newer file, or enable it by a floor"
     )]
     NotNewer,
     /// The store knows the key and the caller's table does not: a bug of the caller.
@@ -126,8 +126,8 @@ impl Store {
     ///
     /// The whole file is read and checked first. Then each key's source, target and slot are raised
     /// to the maximum of both sides, a root is kept only where one uncontested record holds both
-    /// maxima, and nothing is ever lowered. New keys are enrolled, and disabled ones enabled where the
-    /// file goes beyond their records. Done again, after a crash or not, it changes nothing more.
+    /// maxima, and nothing is lowered. New keys are enrolled, and disabled ones enabled where
+    /// the file goes beyond their records. Done again, after a crash or not, it changes nothing.
     ///
     /// # Errors
     /// [`ImportError`]; keys that are refused are in the report instead.

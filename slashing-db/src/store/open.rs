@@ -1,11 +1,12 @@
 //! Opening: two-phase with the witness, so that a copy of the directory signs nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 
 use super::identity::{Identity, IdentityError, has_unfinished_import};
-use super::{DirectoryError, Keys, Now, OpenParams, Owner, RenewError, Store, commit};
+use super::{Keys, Now, OpenParams, Owner, RenewError, Store, commit};
 use crate::engine::{Engine, Fatal, KeyRecord};
 use crate::health::Health;
 use crate::recorder::Recorder;
@@ -32,8 +33,9 @@ pub enum OpenError {
     #[error("the store in {} is half made: run `portcullis slashing init` again", .0.display())]
     HalfMade(std::path::PathBuf),
     /// It cannot live there.
+    #[cfg(feature = "rocksdb")]
     #[error(transparent)]
-    Directory(#[from] DirectoryError),
+    Directory(#[from] super::DirectoryError),
     /// The configuration names what cannot be named.
     #[error(transparent)]
     Name(#[from] BadName),
@@ -125,7 +127,8 @@ impl Store {
             Recorder::start(engine, Arc::clone(&health), params.places_max, params.monotonic)
                 .map_err(|source| system("thread", source))?;
         let said = claimed.clone();
-        let owner = Owner { identity, witness, said, in_doubt: None, unix_s: params.now.unix_s };
+        let last_unix_s = identity.last_unix_s.max(said.last_unix_seconds);
+        let owner = Owner { identity, witness, said, in_doubt: None };
         let store = Self {
             recorder,
             health: Arc::clone(&health),
@@ -134,6 +137,8 @@ impl Store {
             keys: Mutex::new(Keys::of(&loaded.keys)),
             boot_id: params.boot_id.clone(),
             unfinished_import: has_unfinished_import(&loaded),
+            now_unix_s: AtomicU64::new(params.now.unix_s),
+            last_unix_s: AtomicU64::new(last_unix_s),
         };
         store.renew(params.now)?;
         let watermarks =

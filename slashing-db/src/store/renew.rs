@@ -1,5 +1,7 @@
 //! Staying the owner: reservations ahead of signing, the lease, and the clean stop.
 
+use std::sync::atomic::Ordering;
+
 use super::{Now, Owner, Store, commit};
 use crate::engine::Fatal;
 use crate::health::Poison;
@@ -54,13 +56,8 @@ impl Store {
     /// # Errors
     /// [`RenewError`]; signing goes on until the lease ends, unless the store was lost.
     pub fn renew(&self, now: Now) -> Result<(), RenewError> {
-        match self.health.lease().is_live(now.boot) {
-            // A lapse ends this process even if nobody took over: the one rule that needs no proof.
-            Err(LeaseLapsed::Lapsed) => return Err(LeaseLapsed::Lapsed.into()),
-            Ok(()) | Err(LeaseLapsed::NotHeld | LeaseLapsed::Poisoned) => {}
-        }
         let mut owner = self.owner.lock();
-        owner.unix_s = now.unix_s;
+        self.now_unix_s.store(now.unix_s, Ordering::Relaxed);
         self.reserve_ahead(&mut owner, now)?;
         // Durable before the witness hears of it.
         let sequence = self.health.durable_sequence();
@@ -68,6 +65,7 @@ impl Store {
         owner.settle_doubt().map_err(|error| self.judge(error))?;
         let next = owner.said.renewed(&self.host(now), reserved, sequence);
         owner.say(next).map_err(|error| self.judge(error))?;
+        self.last_unix_s.fetch_max(now.unix_s, Ordering::Relaxed);
         let lease = self.health.lease();
         lease.reserve_through(reserved.epoch, reserved.slot);
         lease.extend(now.boot.lease_end());
@@ -101,7 +99,7 @@ impl Store {
         let sequence = self.health.durable_sequence();
         owner.identity.local.sealed = true;
         owner.identity.local.sequence = sequence;
-        owner.identity.last_unix_s = owner.unix_s.max(now.unix_s);
+        owner.identity.last_unix_s = owner.identity.last_unix_s.max(now.unix_s);
         commit(engine.as_mut(), owner.identity.entry()).map_err(SealError::Engine)?;
         owner.settle_doubt().map_err(SealError::Witness)?;
         let next = owner.said.sealed(&self.host(now), sequence);

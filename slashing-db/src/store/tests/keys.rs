@@ -27,7 +27,10 @@ fn file(keys: &[Records<'_>]) -> String {
         )
     });
     format!(
-        r#"{{"metadata":{{"interchange_format_version":"5","genesis_validators_root":"{}"}},"data":[{}]}}"#,
+        concat!(
+            r#"{{"metadata":{{"interchange_format_version":"5","#,
+            r#""genesis_validators_root":"{}"}},"data":[{}]}}"#
+        ),
         GenesisValidatorsRoot([4; 32]),
         data.collect::<Vec<_>>().join(",")
     )

@@ -153,6 +153,7 @@ fn another_network_key_set_or_root_is_refused() {
     }
 }
 
+#[cfg(feature = "rocksdb")]
 #[test]
 fn network_file_systems_are_known_by_their_numbers() {
     assert_eq!(directory::network_file_system(0x6969), Some("nfs"));
