@@ -23,13 +23,13 @@ use std::time::Duration;
 use slashing_db::{Recorder, Store};
 
 use crate::clock::{Clock, Now, SlotClock, deadline};
-use crate::eth::{Epoch, Network, PublicKey, Root, Signature};
+use crate::eth::{Duty, Epoch, Network, PublicKey, Root, Signature, SigningRoot};
 use crate::limits::DutyClass;
 use crate::metrics::{Metrics, Stage};
 use crate::server::body::{BodyError, ReceivedBody};
 use crate::upstream::{Forward, InFlight, Upstream};
 use crate::validators::{Standing, Validators};
-use crate::web3signer::request;
+use crate::web3signer::request::{self, SigningRequest};
 
 pub mod admission;
 mod content;
@@ -39,7 +39,7 @@ pub mod permissions;
 mod report;
 
 use admission::{Admission, Admitted, class_of};
-use decide::{Granted, decide};
+pub use decide::Granted;
 pub use not_signed::{Fault, NotSigned, Refusal, Rejection};
 use permissions::Permissions;
 use report::Account;
@@ -142,15 +142,10 @@ impl Path {
         let key: PublicKey = arrival.identifier.parse().map_err(|_| Rejection::BadIdentifier)?;
 
         let now = gate.clock.now();
-        let root = content::root(gate, &request, now)?;
+        let root = gate.root(&request, now)?;
         account.rooted(gate, root);
 
-        let row = match gate.validators.standing(&slashing_db::PublicKey(key.0)) {
-            Standing::Enrolled(row) => row,
-            Standing::Awaiting => return Err(Rejection::AwaitingEnrolment.into()),
-            Standing::Unknown => return Err(Rejection::UnknownKey.into()),
-        };
-        let granted = decide(gate, row, &request.duty, root, now)?;
+        let granted = gate.grant(&key, &request.duty, root, now)?;
         account.done(gate, Stage::Decide);
 
         let permit = match granted {
@@ -175,6 +170,33 @@ impl Path {
 }
 
 impl Gate {
+    /// Step 3: the root of `request`, held against the client's claim, the network and the clock.
+    ///
+    /// # Errors
+    /// A rejection: the request cannot be right.
+    pub fn root(&self, request: &SigningRequest, now: Now) -> Result<SigningRoot, NotSigned> {
+        content::root(self, request, now)
+    }
+
+    /// Steps 4 to 7, as far as they go without waiting: resolves the key, checks, judges, and hands
+    /// the record to the recorder. `root` is that of step 3.
+    ///
+    /// # Errors
+    /// The verdict, or why nothing can be recorded now.
+    pub fn grant(
+        &self,
+        key: &PublicKey,
+        duty: &Duty,
+        root: SigningRoot,
+        now: Now,
+    ) -> Result<Granted, NotSigned> {
+        match self.validators.standing(&slashing_db::PublicKey(key.0)) {
+            Standing::Enrolled(row) => decide::decide(self, row, duty, root, now),
+            Standing::Awaiting => Err(Rejection::AwaitingEnrolment.into()),
+            Standing::Unknown => Err(Rejection::UnknownKey.into()),
+        }
+    }
+
     fn admit(&self, class: DutyClass) -> Result<Admitted<'_>, Fault> {
         self.admission.admit(class).ok_or_else(|| {
             self.metrics.overloaded(class).inc();
