@@ -15,7 +15,6 @@
 //! without one. `SIMULATION_SEED` repeats a run.
 
 mod chain;
-mod chance;
 mod mishap;
 mod oracle;
 mod process;

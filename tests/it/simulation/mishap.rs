@@ -7,7 +7,7 @@ use serde_json::json;
 use slashing_db::testing::{Fault, MemoryDisk};
 use slashing_db::witness::OpenRefused;
 use slashing_db::witness::testing::Failure;
-use slashing_db::{KeyRecord, OpenError, RenewError};
+use slashing_db::{KeyRecord, OpenError, RenewError, SealError};
 
 use super::chain::{GVR, SLOT_NS, SLOTS_PER_EPOCH, block, justified, public_key};
 use super::oracle::{Admitted, LeaseModel, Said, slot_of};
@@ -17,12 +17,7 @@ use super::world::{Ask, Copy, KEYS, Running, World};
 const SECOND_NS: u64 = 1_000_000_000;
 
 impl Running {
-    pub(super) fn new(
-        process: Process,
-        disk: MemoryDisk,
-        records: &[KeyRecord],
-        now: Now,
-    ) -> Self {
+    pub(super) fn new(process: Process, disk: MemoryDisk, records: &[KeyRecord], now: Now) -> Self {
         let loaded = |key: usize| {
             let record = records.iter().find(|it| it.public_key.0 == public_key(key).0);
             record.map(Admitted::loaded).unwrap_or_default()
@@ -198,10 +193,19 @@ impl World {
 
     fn seal_and_restart(&mut self) {
         self.settle();
+        if self.chance.one_in(6) {
+            let failure = self.chance.pick(&FAILURES);
+            self.witness.fail_next(failure);
+        }
         self.running.disk.resume();
         let now = self.running.process.now();
         let sealed = self.running.process.gate.store.seal(store_now(now));
-        assert_eq!(sealed.is_err(), self.running.is_poisoned, "{sealed:?}");
+        match sealed {
+            // Without the witness's seal it opens as after a kill.
+            Ok(()) | Err(SealError::Witness(_)) => assert!(!self.running.is_poisoned),
+            Err(SealError::NotOpen) => assert!(self.running.is_poisoned),
+            Err(SealError::Engine(error)) => panic!("a fault that nobody ordered: {error}"),
+        }
         self.running.lease.end();
         self.forward(usize::MAX); // what is left in hand must not leave
         let disk = self.running.disk.snapshot();
@@ -256,7 +260,8 @@ impl World {
     }
 
     fn jump(&mut self) {
-        let seconds = self.chance.pick(&[-8_000, -1_500, -400, -60, -13, -5, -1, 1, 5, 13, 60, 900]);
+        let seconds =
+            self.chance.pick(&[-8_000, -1_500, -400, -60, -13, -5, -1, 1, 5, 13, 60, 900]);
         self.skew_ns = seconds * 1_000_000_000;
         self.set_clock();
         if seconds == 900 {
@@ -338,7 +343,7 @@ impl World {
         sleeper.disk.resume();
         if self.chance.one_in(2) {
             let renewed = sleeper.process.renew();
-            assert!(matches!(renewed, Err(RenewError::Lost(_))), "{renewed:?}");
+            assert!(matches!(renewed, Err(RenewError::Lapsed(_))), "{renewed:?}");
         }
         let mut permits: Vec<_> =
             sleeper.permitted.into_iter().map(|it| (it.ask, it.permit)).collect();

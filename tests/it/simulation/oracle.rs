@@ -172,7 +172,8 @@ pub(super) fn explains(code: &str, duty: &Duty, it: &Circumstances<'_>) -> bool 
             match code {
                 "double_vote" => votes.any(|held| held.1 == target),
                 "surround_or_stale_source" => votes.any(|held| {
-                    held.0 > source && held.1 < target || held.0 < source && held.1 > target
+                    held.0 > source && held.1 < target
+                        || held.0 < source && held.1 > target
                         || held.0 > source
                 }),
                 "stale_target" => votes.any(|held| held.1 > target),

@@ -19,9 +19,9 @@ use slashing_db::{BootTime, Pending, Permit, RecordError, RenewError, Store};
 use super::chain::{
     GENESIS_S, SLOT_NS, SLOTS_PER_EPOCH, attests_in, block, justified, public_key, randao, vote,
 };
-use super::chance::Chance;
 use super::oracle::{Admitted, Circumstances, LeaseModel, Said, Signer, explains, slot_of};
 use super::process::{PLACES, Process, params};
+use crate::chance::Chance;
 
 /// All keys; some of them are enrolled later.
 pub(super) const KEYS: usize = 64;
@@ -435,10 +435,13 @@ impl World {
         self.settle();
         self.running.renewed_ns = self.true_ns;
         self.running.disk.resume();
+        let boot = self.running.process.now().boot.0;
+        let was_live = self.running.lease.is_live(boot);
         let result = self.running.process.renew();
         self.running.disk.pause();
         match result {
             Ok(()) => {
+                assert!(was_live, "a lapsed lease was renewed");
                 self.running.renewed(self.running.process.now());
                 self.running.renewed_under_skew_ns = self.skew_ns;
                 self.compare_copy();
@@ -446,8 +449,7 @@ impl World {
             Err(RenewError::Witness(_)) => {} // ordered; the lease runs on
             Err(RenewError::Record(_)) => self.running.end(),
             Err(RenewError::Lapsed(_)) => {
-                let boot = self.running.process.now().boot.0;
-                assert!(!self.running.lease.is_live(boot), "a live lease called lapsed");
+                assert!(!was_live, "a live lease called lapsed");
                 self.running.lease.end();
             }
             Err(RenewError::Lost(error)) => panic!("lost to nobody: {error}"),
