@@ -83,7 +83,7 @@ fn seeds(default: &[u64]) -> Vec<u64> {
 
 #[test]
 fn simulation_nothing_conflicting_leaves_and_everything_that_leaves_is_recorded() {
-    simulate(&seeds(&[1, 2]), 50_000);
+    simulate(&seeds(&[1, 2]), 100_000);
 }
 
 #[test]

@@ -360,13 +360,12 @@ impl World {
         }
     }
 
-    /// Carries out an operator's command in the running process; the disk runs meanwhile.
+    /// Carries out an operator's command in the running process, with whatever waits before it.
     fn command(&mut self, command: &Command, input: &[u8]) -> Reply {
-        self.settle();
         self.running.disk.resume();
         let process = &self.running.process;
         let reply = execute(&process.declarations(), command, input, std::io::sink());
-        self.running.disk.pause();
+        self.settle();
         reply
     }
 
