@@ -13,6 +13,7 @@ use crate::witness::testing::{Failure, MemoryWitness};
 #[cfg(feature = "rocksdb")]
 mod eip3076;
 mod keys;
+mod model;
 mod one_live_copy;
 
 const OPEN: Bounds =

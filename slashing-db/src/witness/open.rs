@@ -13,7 +13,9 @@
 //! Every other combination is a copy, a restored snapshot, or a second owner. A copy that still has
 //! the claim pending is told from a crash by the lease: the owner renews only after it confirmed.
 
-use super::{BEGIN_ANEW, Binding, Claim, Host, LeaseHeld, OwnerNonce, ReservedThrough, StoreId, WitnessState};
+use super::{
+    BEGIN_ANEW, Binding, Claim, Host, LeaseHeld, OwnerNonce, ReservedThrough, StoreId, WitnessState,
+};
 
 #[cfg(test)]
 mod tests;

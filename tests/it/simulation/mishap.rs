@@ -149,9 +149,7 @@ impl World {
                     let mut running = Running::new(process, disk, &records, now);
                     running.renewed_ns = self.true_ns;
                     running.renewed_under_skew_ns = self.skew_ns;
-                    let old = std::mem::replace(&mut self.running, running);
-                    old.disk.resume();
-                    drop(old);
+                    self.running = running;
                     if let Some(copy) = &mut self.copy {
                         copy.is_stale = true; // another generation is the live one now
                     }

@@ -40,6 +40,14 @@ const DUTY_TYPES: [&str; DutyKind::ALL.len()] = {
 pub(super) struct Process {
     pub(super) gate: Gate,
     pub(super) clock: ManualClock,
+    disk: MemoryDisk,
+}
+
+impl Drop for Process {
+    /// A store that ends waits for its recorder, which must not be held at the disk then.
+    fn drop(&mut self) {
+        self.disk.resume();
+    }
 }
 
 /// What the network is, read once.
@@ -120,7 +128,7 @@ impl Process {
             min_target_age_epochs: TARGET_AGE_MAX,
             budget: Duration::from_secs(2),
         };
-        Ok((Self { gate, clock }, records))
+        Ok((Self { gate, clock, disk: disk.clone() }, records))
     }
 
     /// The operator's commands on this process.
