@@ -20,6 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use slashing_db::{Recorder, Store};
 
 use crate::clock::{Clock, Now, SlotClock, deadline};
@@ -27,6 +28,7 @@ use crate::eth::{Epoch, Network, PublicKey, Root, Signature};
 use crate::limits::DutyClass;
 use crate::metrics::{Metrics, Stage};
 use crate::server::body::{BodyError, ReceivedBody};
+use crate::upstream::client::ClientStats;
 use crate::upstream::{Forward, InFlight, Upstream};
 use crate::validators::{Standing, Validators};
 use crate::web3signer::request;
@@ -43,7 +45,7 @@ use decide::{Granted, decide};
 pub use not_signed::{Fault, NotSigned, Refusal, Rejection};
 use permissions::Permissions;
 use report::Account;
-pub use report::LogLimit;
+pub use report::{EVENTS, LogLimit};
 
 /// All that the path needs and all cores share.
 pub struct Gate {
@@ -69,6 +71,8 @@ pub struct Gate {
     pub in_flight: InFlight,
     /// The figures.
     pub metrics: Arc<Metrics>,
+    /// What each core's client of the signer counts.
+    pub upstream_stats: Mutex<Vec<Arc<ClientStats>>>,
     /// How much is said of bad requests.
     pub log_limit: LogLimit,
     /// How many epochs a vote's target may lie behind the present one.
