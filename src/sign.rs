@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use slashing_db::{Recorder, Store};
+use tokio::time::timeout_at;
 
 use crate::clock::{Clock, Now, SlotClock, deadline};
 use crate::eth::{Epoch, Network, PublicKey, Root, Signature};
@@ -159,13 +160,16 @@ impl Path {
 
         let permit = match granted {
             Granted::AtOnce(permit) => permit,
-            Granted::Recorded(pending) => pending.await?,
+            Granted::Recorded(pending) => {
+                timeout_at(deadline, pending).await.map_err(|_| Fault::RecordTimeout)??
+            }
         };
         account.done(gate, Stage::Record);
 
         let forward = Forward {
             class,
-            now: gate.clock.now(),
+            // The lease must outlast the last moment at which the request may still leave.
+            now: gate.clock.now().after(gate.budget),
             slot: gate.slots.slot(now),
             deadline,
             encode: &|root| {

@@ -104,12 +104,15 @@ fn time(gate: &Gate, duty: &Duty, now: Now) -> Result<(), Rejection> {
     };
     within(field, slot.0, gate.slots.slot(reach).0)?;
     let ahead_ns = gate.slots.start_unix_ns(slot).saturating_sub(now.unix_ns);
-    if ahead_ns > CLOCK_DISPARITY_NS {
+    if ahead_ns > CLOCK_DISPARITY_NS
+        && let Some(unsaid) = gate.log_limit.may_say("early_duty", now)
+    {
         tracing::info!(
             event = "early_duty",
             kind = duty.kind().as_str(),
             slot = slot.0,
             ahead_ms = ahead_ns / 1_000_000,
+            unsaid,
             "a duty is ahead of the clock; compare the clocks of client and gate"
         );
     }

@@ -256,7 +256,7 @@ struct Said {
 
 impl LogLimit {
     /// `Some` if a line for `code` may be written now: how many were left out since the last one.
-    fn may_say(&self, code: &'static str, now: Now) -> Option<u64> {
+    pub(super) fn may_say(&self, code: &'static str, now: Now) -> Option<u64> {
         let mut codes = self.0.lock();
         let said = codes.entry(code).or_default();
         if said.second != now.unix_s() {
