@@ -20,9 +20,9 @@
 //! | [`validators`] | the table of keys, each with its lock |
 //! | [`enrolment`] | how keys begin and end, by declaration |
 //! | [`upstream`] | the signers: pooled connections, twins, which keys they have |
-//! | [`server`] | listeners, workers, bounds, drain; [`server::respond`] is the only table of statuses |
+//! | [`server`] | listeners, workers, bounds, drain; the only table of statuses |
 //! | [`control`] | an operator's commands to the running gate, over a Unix socket |
-//! | [`config`], [`limits`], [`clock`], [`metrics`], [`logging`] | what their names say, each in one place |
+//! | [`config`], [`limits`], [`clock`], [`metrics`], [`logging`] | what their names say |
 //! | [`cli`] | the commands |
 //! | [`bls`], [`dev_signer`] | a signer for development, and the signatures that it makes |
 //!

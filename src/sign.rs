@@ -116,7 +116,7 @@ impl Path {
         &self.gate
     }
 
-    /// Signs, or says why not. Run it in a task of its own: the client may hang up, the duty is ours.
+    /// Signs, or says why not. Run it in a task of its own: the client may hang up.
     pub async fn sign<B>(&self, arrival: Arrival<B>) -> Result<Signed, NotSigned>
     where
         B: Future<Output = Result<ReceivedBody, BodyError>>,

@@ -40,8 +40,8 @@ pub(super) fn root(
 }
 
 /// D01 and D02: the network's genesis validators root, and the version that its schedule has at the
-/// duty's epoch. Only what enters the root is checked: the fork's epoch and the pair of versions are
-/// the client's own affair (they differ between healthy clients).
+/// duty's epoch. Only what enters the root is checked: the fork's epoch and the pair of versions
+/// are the client's own affair (they differ between healthy clients).
 fn network(gate: &Gate, request: &SigningRequest) -> Result<(), Rejection> {
     let Duty::Deposit(deposit) = &request.duty else {
         return fork(gate, request);
