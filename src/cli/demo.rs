@@ -10,7 +10,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::chain::{Chain, SYNC_COMMITTEE, VALIDATORS};
+use self::chain::{Chain, VALIDATORS};
 use self::client::ValidatorClient;
 use self::page::{Page, Style, shorten_hex};
 use self::processes::{CONFIG, Folder, Gate, NETWORK, Signer};
@@ -111,10 +111,8 @@ async fn show(page: &mut Page) -> anyhow::Result<World> {
 }
 
 fn title(page: &Page) -> io::Result<()> {
-    page.line(
-        Style::Bold,
-        "Portcullis: a gate between validator clients and the signer of their keys",
-    )?;
+    let title = "Portcullis: a gate between validator clients and the signer that holds their keys";
+    page.line(Style::Bold, title)?;
     page.line(Style::Loud, "DEVELOPMENT KEYS THAT EVERYBODY KNOWS. NOT FOR PRODUCTION.")
 }
 
@@ -127,10 +125,9 @@ async fn start(page: &Page) -> anyhow::Result<World> {
     Gate::configure(&folder, chain.genesis_time_s, signer.address)?;
     folder.run(&["slashing", "init", "--config", CONFIG])?;
     folder.run(&["keys", "enrol", "--config", CONFIG, "--new", "--from-upstream"])?;
-    page.entry(
-        "store",
-        "made by `portcullis slashing init`, keys declared by `portcullis keys enrol --new`",
-    )?;
+    let store =
+        "made by `portcullis slashing init`; `portcullis keys enrol --new` declared the keys";
+    page.entry("store", store)?;
     let time = Stopwatch::start();
     let gate = Gate::start(&folder).await?;
     page.entry(
@@ -147,43 +144,37 @@ async fn duties(
     client: &mut ValidatorClient,
 ) -> anyhow::Result<(Slot, Slot)> {
     let chain = &world.chain;
-    let (per_slot, length) = (chain.committee(Slot(0)).len(), chain.slots.slot_duration());
     page.heading(&format!(
-        "2. Honest duties are signed: {VALIDATORS} validators, slots of {} s",
-        length.as_secs()
+        "2. Honest duties are signed: a client with {VALIDATORS} validators, slots of {} s",
+        chain.slots.slot_duration().as_secs()
     ))?;
     for validator in 0..VALIDATORS {
         client.sign(chain, validator, &chain.registration(validator)).await?;
     }
     let first = Slot(chain.slots.slot(Clock::System.now()).0 + 1);
     let mut slot = first;
+    page.begin("signed", &format!("epoch {}, slot", chain.slots.epoch_of(first)))?;
     loop {
-        let before = client.total();
         client.attend(chain, slot).await?;
-        page.entry(
-            "signed",
-            &format!(
-                "slot {slot} of epoch {}: all {} duties; validator {} proposes, {per_slot} vote, \
-                 {SYNC_COMMITTEE} are the sync committee",
-                chain.slots.epoch_of(slot),
-                client.total() - before,
-                Chain::proposer(slot),
-            ),
-        )?;
+        page.append(&format!(" {slot}"))?;
         let crossed = chain.slots.epoch_of(slot) > chain.slots.epoch_of(first);
         if crossed && slot.0 - first.0 + 1 >= SLOTS {
             break;
         }
         slot.0 += 1;
+        if chain.slots.epoch_of(slot) > chain.slots.epoch_of(Slot(slot.0 - 1)) {
+            page.append(&format!("; epoch {}, slot", chain.slots.epoch_of(slot)))?;
+        }
     }
+    page.append("\n")?;
     let counts: Vec<String> =
         client.signed.iter().map(|(kind, count)| format!("{count} {}", plural(*kind))).collect();
     page.entry("in all", &format!("{}: {}", client.total(), counts.join(", ")))?;
     let (median, slowest) = client.median_and_slowest();
     page.entry(
-        "each",
+        "valid",
         &format!(
-            "was verified against its validator's public key; half took less than {}, the slowest {}",
+            "each verified against its validator's public key; median {}, slowest {}",
             in_ms(median),
             in_ms(slowest)
         ),
@@ -198,7 +189,7 @@ async fn refusals(
     first: Slot,
     last: Slot,
 ) -> anyhow::Result<()> {
-    page.heading("3. What must never be signed is refused, and the gate says why")?;
+    page.heading("3. What must never be signed is refused, and the gate says why (three of these are slashable)")?;
     for forbidden in refusals::all(&world.chain, first, last)? {
         refuse(page, &world.chain, client, &forbidden).await?;
     }
@@ -223,7 +214,7 @@ async fn refuse(
     let refused = answer.signature().is_none() && (answer.status, answer.code()) == *expected;
     page.expect(refused, "refused", &format!("{name}: {story}"))?;
     let (status, code, reason) = (answer.status, answer.code(), shorten_hex(answer.reason()));
-    page.more(&format!("{status} {code}: {reason}"))?;
+    page.entry(&format!("    {status}"), &format!("{code}: {reason}"))?;
     Ok(())
 }
 
@@ -233,7 +224,7 @@ async fn kill(
     client: &mut ValidatorClient,
     last: Slot,
 ) -> anyhow::Result<World> {
-    page.heading("4. The gate is killed (kill -9) and started again: it has not forgotten")?;
+    page.heading("4. Killed with `kill -9` and started again, the gate has not forgotten")?;
     let World { gate, signer, folder, chain } = world;
     let time = Stopwatch::start();
     let gate = gate.kill_and_restart(&folder).await?;
@@ -255,7 +246,6 @@ async fn kill(
 }
 
 fn signer_log(page: &mut Page, world: &World) -> anyhow::Result<()> {
-    page.heading("5. What the signer itself wrote down")?;
     let entries = log::read(&world.folder.signer_log())?;
     let conflicts = log::find_conflicts(&entries).len();
     ensure!(!entries.is_empty(), "the signer's log is empty");
@@ -263,7 +253,7 @@ fn signer_log(page: &mut Page, world: &World) -> anyhow::Result<()> {
         conflicts == 0,
         "clean",
         &format!(
-            "{} signatures, {conflicts} conflicts (double proposals, double votes, surround votes)",
+            "the signer's own log: {} signatures, {conflicts} conflicts",
             entries.len()
         ),
     )?;
@@ -274,15 +264,19 @@ fn signer_log(page: &mut Page, world: &World) -> anyhow::Result<()> {
 fn invite(page: &Page, world: &World, keep: bool) -> anyhow::Result<()> {
     let (gate, metrics) = (world.gate.address, world.gate.metrics);
     if keep {
-        page.heading("6. Try it: these work as they stand, in another terminal")?;
+        page.heading("5. Try it: these work as they stand, in another terminal")?;
     } else {
-        page.heading("6. Try it: `make demo KEEP=1` leaves it running, and then such lines work")?;
+        page.heading("5. Try it: `make demo KEEP=1` leaves it running, and then such lines work")?;
     }
     let program = std::env::current_exe()?;
     for line in [
         format!("cd {}", world.folder.path().display()),
-        format!("curl -i http://{gate}/api/v1/eth2/sign/$(cat {PROPOSER}) -d @{SECOND_BLOCK}"),
-        format!("curl -i http://{gate}/api/v1/eth2/sign/$(cat {PROPOSER}) -d @{REGISTRATION}"),
+        format!(
+            "curl -i http://{gate}/api/v1/eth2/sign/$(cat {PROPOSER}) -d @{SECOND_BLOCK}  # 412"
+        ),
+        format!(
+            "curl -i http://{gate}/api/v1/eth2/sign/$(cat {PROPOSER}) -d @{REGISTRATION}  # 200"
+        ),
         format!("curl http://{gate}/healthcheck"),
         format!("curl http://{gate}/api/v1/eth2/publicKeys"),
         format!("curl http://{metrics}/metrics"),

@@ -58,9 +58,15 @@ impl Page {
         self.labelled(Style::Bad, "FAILED", text)
     }
 
-    /// Text that continues an entry.
-    pub(super) fn more(&self, text: &str) -> io::Result<()> {
-        self.entry("", text)
+    /// A label and the beginning of its line.
+    pub(super) fn begin(&self, label: &str, text: &str) -> io::Result<()> {
+        self.write(&format!("  {label:LABEL_COLUMNS$}"), Style::Good)?;
+        self.append(text)
+    }
+
+    /// More of a line that was begun.
+    pub(super) fn append(&self, text: &str) -> io::Result<()> {
+        self.write(text, Style::Plain)
     }
 
     fn labelled(&self, style: Style, label: &str, text: &str) -> io::Result<()> {
@@ -119,7 +125,7 @@ pub(super) fn shorten_hex(text: &str) -> String {
         }
         let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
         if index > 0 && digits > 16 {
-            short.push_str(&part[..6]);
+            short.push_str(&part[..4]);
             short.push_str("..");
             short.push_str(&part[digits - 4..]);
         } else {

@@ -95,7 +95,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::warn!(%error, folder = %self.0.display(), "the folder could not be removed");
+            eprintln!("portcullis: the folder {} could not be removed: {error}", self.0.display());
         }
     }
 }

@@ -42,8 +42,7 @@ pub(super) fn double_proposal(chain: &Chain, slot: Slot) -> Result<Forbidden, Ro
     Ok(Forbidden {
         name: "double proposal",
         story: format!(
-            "validator {validator} has proposed in slot {slot}; now another block for that slot \
-             (slashable)"
+            "validator {validator} has proposed in slot {slot}; now another block for it"
         ),
         validator,
         claimed: chain.signing_root(&duty)?,
@@ -61,8 +60,7 @@ pub(super) fn double_vote(chain: &Chain, slot: Slot) -> Result<Forbidden, RootEr
     Ok(Forbidden {
         name: "double vote",
         story: format!(
-            "validator {validator} has voted in epoch {target}; now for another head in that epoch \
-             (slashable)"
+            "validator {validator} has voted in epoch {target}; now for another head in it"
         ),
         validator,
         claimed: chain.signing_root(&duty)?,
@@ -77,7 +75,7 @@ fn surround_vote(chain: &Chain, before: Slot, slot: Slot) -> Result<Forbidden, R
     let mut vote = chain.vote(slot);
     vote.source = checkpoint(recorded.source.epoch.0 - 1);
     let story = format!(
-        "validator {validator} has voted {} -> {}; now {} -> {}, which surrounds it (slashable)",
+        "validator {validator} has voted from epoch {} to {}; now from {} to {}, around it",
         recorded.source.epoch, recorded.target.epoch, vote.source.epoch, vote.target.epoch
     );
     let duty = Duty::Attestation(vote);
@@ -100,9 +98,7 @@ fn lying_root(chain: &Chain, before: Slot, slot: Slot) -> Result<Forbidden, Root
     other.beacon_block_root = chain.block(slot, 1).tree_hash_root();
     Ok(Forbidden {
         name: "lying signing root",
-        story: format!(
-            "validator {validator}, an honest vote, but signingRoot is that of another message"
-        ),
+        story: format!("an honest vote of validator {validator}, with the signingRoot of another"),
         validator,
         claimed: chain.signing_root(&Duty::Attestation(other))?,
         duty,
@@ -117,7 +113,7 @@ fn far_future_vote(chain: &Chain, before: Slot) -> Result<Forbidden, RootError> 
     Ok(Forbidden {
         name: "far-future vote",
         story: format!(
-            "validator {validator} for epoch {}: once signed, it could not vote until then",
+            "validator {validator} for epoch {}; signed, it could not vote until then",
             chain.slots.epoch_of(slot)
         ),
         validator,
@@ -133,7 +129,7 @@ fn exit(chain: &Chain, before: Slot) -> Result<Forbidden, RootError> {
     let duty = Duty::VoluntaryExit(VoluntaryExit { epoch, validator_index: validator as u64 });
     Ok(Forbidden {
         name: "voluntary exit",
-        story: format!("validator {validator} is to leave for good; nobody has allowed that"),
+        story: format!("validator {validator} is to leave for good, which nobody has allowed"),
         validator,
         claimed: chain.signing_root(&duty)?,
         duty,

@@ -10,6 +10,6 @@ fn lines_break_at_spaces() {
 #[test]
 fn roots_are_shortened_and_words_are_not() {
     let root = format!("0x{}cdef", "01".repeat(30));
-    assert_eq!(shorten_hex(&format!("(root {root});")), "(root 0x010101..cdef);");
+    assert_eq!(shorten_hex(&format!("(root {root});")), "(root 0x0101..cdef);");
     assert_eq!(shorten_hex("version 0x0600de30 of 0xyz"), "version 0x0600de30 of 0xyz");
 }
