@@ -252,10 +252,7 @@ fn signer_log(page: &mut Page, world: &World) -> anyhow::Result<()> {
     page.expect(
         conflicts == 0,
         "clean",
-        &format!(
-            "the signer's own log: {} signatures, {conflicts} conflicts",
-            entries.len()
-        ),
+        &format!("the signer's own log: {} signatures, {conflicts} conflicts", entries.len()),
     )?;
     Ok(())
 }

@@ -169,7 +169,7 @@ impl ValidatorClient {
         for validator in chain.committee(slot) {
             let signature = self.sign(chain, validator, &vote).await?;
             let selection_proof = self.sign(chain, validator, &selection).await?;
-            aggregates.push((validator, one_voter(data, signature)?, selection_proof));
+            aggregates.push((validator, one_voter(data, signature), selection_proof));
         }
         let message = SyncCommitteeMessage { beacon_block_root: data.beacon_block_root, slot };
         let message = Duty::SyncCommitteeMessage(message);
@@ -201,13 +201,18 @@ impl ValidatorClient {
 }
 
 /// The aggregate of a single vote, in a committee of eight.
-fn one_voter(data: AttestationData, signature: Signature) -> anyhow::Result<Attestation> {
-    Ok(Attestation {
-        aggregation_bits: Bitlist::from_ssz(vec![0b1, 0b1]).context("a bit list")?,
+fn one_voter(data: AttestationData, signature: Signature) -> Attestation {
+    Attestation {
+        aggregation_bits: Bitlist::from_ssz(&[0b1, 0b1]).expect("ends in its delimiter"),
         data,
         signature,
-        committee_bits: Some(Bitvector::from_ssz(vec![0b1])),
-    })
+        committee_bits: Some(one_bit()),
+    }
+}
+
+/// A vector of one byte with its first bit set: the first committee, the first member.
+fn one_bit() -> Bitvector {
+    Bitvector::from_ssz(&[0b1]).expect("not empty")
 }
 
 /// The contribution of a single member of the first subcommittee.
@@ -216,7 +221,7 @@ fn one_member(data: AttestationData, signature: Signature) -> SyncCommitteeContr
         slot: data.slot,
         beacon_block_root: data.beacon_block_root,
         subcommittee_index: 0,
-        aggregation_bits: Bitvector::from_ssz(vec![0b1]),
+        aggregation_bits: one_bit(),
         signature,
     }
 }
