@@ -189,7 +189,7 @@ async fn refusals(
     first: Slot,
     last: Slot,
 ) -> anyhow::Result<()> {
-    page.heading("3. What must never be signed is refused, and the gate says why (three of these are slashable)")?;
+    page.heading("3. What must never be signed is refused, and the gate says why")?;
     for forbidden in refusals::all(&world.chain, first, last)? {
         refuse(page, &world.chain, client, &forbidden).await?;
     }
@@ -236,7 +236,7 @@ async fn kill(
     let repeated = client.sign(&chain, forbidden.validator, &honest).await;
     let text = match &repeated {
         Ok(_) => format!(
-            "the vote that validator {} really made, asked for again: the same message is no offence",
+            "the vote that validator {} did make, asked for again: a repeat is no offence",
             forbidden.validator
         ),
         Err(error) => format!("{error:#}"),
