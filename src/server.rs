@@ -10,7 +10,7 @@
 //! | a request panics | that request is answered by [`Service::on_panic`], its connection goes on |
 //! | a head or body that never ends, a peer that never reads | a deadline each ([`ServerLimits`]) |
 //! | a body larger than any duty, many large ones | refused unread, a budget over all ([`body`]) |
-//! | clients that never close (Prysm, one per refusal) | idle timeout, eviction of the longest idle |
+//! | clients that never close (Prysm, on refusals) | idle timeout, eviction of the longest idle |
 //! | shutdown in the middle of a slot | what was begun is finished and answered ([`drain`]) |
 //!
 //! Nothing here knows what a duty is.
