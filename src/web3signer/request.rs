@@ -1,8 +1,8 @@
 //! The body of a request for a signature: read from clients, written for upstream signers.
 //!
 //! Read in one pass whatever the order of its keys: each object key of the dialect is an optional
-//! field, and `type` says afterwards which of them counts. What the dialect does not know is ignored
-//! at every level; what it knows may stand there only once.
+//! field, and `type` says afterwards which of them counts. What the dialect does not know is
+//! ignored at every level; what it knows may stand there only once.
 
 use serde::Deserialize;
 

@@ -6,11 +6,13 @@
 //! | the path from outside: request in, status and code out | `path` |
 //! | one live copy of a store; commands on a running and a stopped gate | `one_live_copy` |
 //! | many requests for one slot at the same moment | `twins` |
+//! | the demonstration, as a person runs it | `demo` |
 //! | processes, requests and connections for all of them | `support` |
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod one_live_copy;
+mod demo;
 mod path;
 mod support;
 mod tidy;
