@@ -11,8 +11,8 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
-mod one_live_copy;
 mod demo;
+mod one_live_copy;
 mod path;
 mod support;
 mod tidy;
