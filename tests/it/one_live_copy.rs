@@ -24,9 +24,8 @@ fn copy(from: &Path, to: &Path) {
 
 /// Starts a gate that must not serve; gives what it says.
 fn refused(world: &World, config: &str) -> String {
-    let status = match world.spawn_gate(config, "second.log") {
-        Err(status) => status,
-        Ok(_) => panic!("a second gate serves: {config}"),
+    let Err(status) = world.spawn_gate(config, "second.log") else {
+        panic!("a second gate serves: {config}");
     };
     assert_eq!(status.code(), Some(REFUSED));
     let log = fs::read_to_string(world.path("second.log")).unwrap();
