@@ -11,7 +11,7 @@
 //! | the phase0 and altair block with its whole body | [`block`] |
 //! | domains, forks | [`domain`] |
 //! | networks and their fork schedules | [`network`] |
-//! | the root that is signed | [`signing_root`] |
+//! | the root that is signed | [`mod@signing_root`] |
 //! | SSZ: bit fields, Merkle trees | [`bits`], [`merkle`], [`progressive`] |
 
 pub mod bits;
