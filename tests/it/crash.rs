@@ -1,0 +1,203 @@
+//! Crash safety: whatever is killed, cut, filled up or lying, no two conflicting signatures leave,
+//! and none leaves without its record.
+//!
+//! The gate is killed at random moments under a load that is half conflicts. After each kill its
+//! write-ahead logs are cut back to what was synced, as a loss of power would: `disk`, over the shim
+//! in `crash/sync_trace.c`. The judge is the signer's own log: `oracle`. That the whole can fail is
+//! proved with syncs that lie.
+
+use std::time::Duration;
+
+use crate::support::{Options, World};
+
+mod disk;
+mod load;
+mod oracle;
+mod upstream;
+mod write_error;
+
+use disk::{Cut, Disk, Syncs};
+use load::{Answers, Draws, Load};
+use oracle::SignerLog;
+
+const KEYS: u64 = 16;
+const CLIENTS: u64 = 6;
+/// Long enough that no run uses up the targets, all of which are allowed: what was forgotten would
+/// be signed again, instead of being refused as too old.
+const EPOCHS: u64 = 100_000;
+const ALL_TARGETS: &str = "min_target_age_epochs = 1000000\n";
+#[cfg(not(feature = "bench-nosync"))]
+const ROUNDS: u64 = 20;
+#[cfg(not(feature = "bench-nosync"))]
+const SOAK_ROUNDS: u64 = 200;
+const SEED: u64 = 20;
+
+/// A gate under load over a watched disk, and all that was found out about it.
+struct Rig {
+    world: World,
+    disk: Disk,
+    load: Load,
+    log: SignerLog,
+    draws: Draws,
+    tally: Tally,
+}
+
+/// The sum over all rounds.
+#[derive(Debug, Default)]
+struct Tally {
+    rounds: u64,
+    answers: Answers,
+    hung_up: u64,
+    cut: Cut,
+    /// Signatures whose record was not in the store after the cut.
+    unrecorded: Vec<String>,
+    conflicts: Vec<String>,
+    /// The gate did not open its store again.
+    refused_to_open: bool,
+}
+
+impl Rig {
+    fn new(signer: &[&str]) -> Self {
+        let world = World::prepare(Options {
+            keys: KEYS,
+            genesis_age_s: EPOCHS * 32 * crate::support::SLOT_S,
+            signer: signer.iter().map(|&argument| argument.to_owned()).collect(),
+            config: ALL_TARGETS.to_owned(),
+            ..Options::default()
+        });
+        let disk = Disk::watch(&world.path("slashing"), world.dir.path());
+        let log = SignerLog::new(world.path("signed.jsonl"));
+        let load = Load::new(KEYS);
+        Self { world, disk, load, log, draws: Draws(SEED), tally: Tally::default() }
+    }
+
+    /// Starts the gate; `false` if it does not open its store.
+    fn start(&mut self, syncs: Syncs) -> bool {
+        self.world.gate_environment = self.disk.environment(syncs);
+        match self.world.spawn_gate("gate.toml", "gate.log") {
+            Ok(gate) => self.world.gate = Some(gate),
+            Err(_) => self.tally.refused_to_open = true,
+        }
+        !self.tally.refused_to_open
+    }
+
+    /// Puts the gate under load and kills it at some moment, then cuts its logs and judges.
+    fn round(&mut self, syncs: Syncs) {
+        if !self.start(syncs) {
+            return;
+        }
+        let address = self.world.gate.as_ref().expect("started").address;
+        let requests = 60 + self.draws.below(300);
+        let moment = Duration::from_micros(self.draws.below(8_000)); // anywhere within a commit
+        let seed = self.draws.below(u64::MAX);
+        let (load, world) = (&self.load, &mut self.world);
+        load.run(address, CLIENTS, seed, || {
+            load.wait_for(requests);
+            std::thread::sleep(moment);
+            world.kill_gate();
+        });
+        self.judge();
+    }
+
+    /// Cuts the logs of the dead gate, and compares store and signer.
+    fn judge(&mut self) {
+        let cut = self.disk.cut();
+        self.tally.cut.files += cut.files;
+        self.tally.cut.bytes += cut.bytes;
+        self.log.read_on();
+        self.tally.unrecorded.extend(self.log.unrecorded(&self.world.path("slashing")));
+        self.tally.conflicts = self.log.conflicts();
+        self.tally.hung_up = self.load.hung_up.load(std::sync::atomic::Ordering::Relaxed);
+        self.tally.answers.add(&self.load.take_answers());
+        self.tally.rounds += 1;
+    }
+
+    /// The invariants, over everything up to now.
+    #[track_caller]
+    fn assert_safe(&self) {
+        let Tally { unrecorded, conflicts, refused_to_open, .. } = &self.tally;
+        assert!(conflicts.is_empty(), "conflicting signatures: {conflicts:#?}");
+        assert!(unrecorded.is_empty(), "signatures without a record: {unrecorded:#?}");
+        assert!(!refused_to_open, "the store did not open: {}", self.world.log());
+    }
+
+    fn report(&self, name: &str) {
+        let Tally { rounds, answers, hung_up, cut, unrecorded, conflicts, .. } = &self.tally;
+        println!(
+            "{name}: {rounds} rounds, {} signatures made ({} received), {} refused {:?}, \
+             {hung_up} hung up, {} failed {:?}, {} logs cut by {} bytes, \
+             conflicts {}, signatures without a record {}",
+            self.log.entries.len(),
+            answers.signed,
+            answers.refused.values().sum::<u64>(),
+            answers.refused,
+            answers.failed.values().sum::<u64>(),
+            answers.failed,
+            cut.files,
+            cut.bytes,
+            conflicts.len(),
+            unrecorded.len()
+        );
+    }
+}
+
+#[cfg(not(feature = "bench-nosync"))]
+fn kill_rounds(rounds: u64) {
+    let mut rig = Rig::new(&[]);
+    for _ in 0..rounds {
+        rig.round(Syncs::Honest);
+        rig.assert_safe();
+    }
+    rig.report("kill -9");
+    // The whole log as it stands, its sequence verified: nothing was lost of the evidence.
+    assert_eq!(rig.world.signed(), rig.log.entries);
+    let Tally { answers, cut, .. } = &rig.tally;
+    assert!(answers.failed.is_empty(), "{:?}", answers.failed);
+    // The load was what it claims to be: duties, every kind of conflict, and kills amid writes.
+    assert!(answers.signed > 20 * rounds, "{answers:?}");
+    for code in ["double_vote", "surround_or_stale_source", "double_block_proposal", "stale_slot"] {
+        assert!(answers.refused.contains_key(code), "{code}: {answers:?}");
+    }
+    assert!(cut.files > 0, "no kill came while something was unsynced");
+}
+
+#[cfg(not(feature = "bench-nosync"))]
+#[test]
+fn no_kill_makes_it_forget_a_signature() {
+    kill_rounds(ROUNDS);
+}
+
+#[cfg(not(feature = "bench-nosync"))]
+#[test]
+#[ignore = "minutes: `make soak` runs it"]
+fn soak_no_kill_makes_it_forget_a_signature() {
+    kill_rounds(SOAK_ROUNDS);
+}
+
+/// The proof that the rounds above can fail. The syncs lie from some moment after the opening on (so
+/// that the witness, which would notice a lost opening, has nothing to notice): signatures leave
+/// whose records the cut removes, and the next gates sign against them.
+#[cfg(not(feature = "bench-nosync"))]
+#[test]
+fn syncs_that_lie_are_found_out() {
+    let mut rig = Rig::new(&[]);
+    for _ in 0..4 {
+        rig.round(Syncs::Lie { after: 8 });
+    }
+    rig.report("lying syncs");
+    assert!(!rig.tally.unrecorded.is_empty(), "a lost record was not noticed");
+    assert!(!rig.tally.conflicts.is_empty(), "no conflict was signed: the load is too tame");
+}
+
+/// The same with a gate that really does not sync: `cargo test --features bench-nosync`.
+#[cfg(feature = "bench-nosync")]
+#[test]
+fn a_build_that_does_not_sync_is_found_out() {
+    let mut rig = Rig::new(&[]);
+    for _ in 0..4 {
+        rig.round(Syncs::Honest);
+    }
+    rig.report("no syncs");
+    println!("refused to open: {}", rig.tally.refused_to_open);
+    assert!(!rig.tally.unrecorded.is_empty(), "a lost record was not noticed");
+}
