@@ -6,9 +6,11 @@
 //! in `crash/sync_trace.c`. The judge is the signer's own log: `oracle`. That the whole can fail is
 //! proved with syncs that lie.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::support::{Options, World};
+use crate::support::{Options, SLOT_S, World, key};
 
 mod disk;
 mod load;
@@ -50,21 +52,28 @@ struct Tally {
     hung_up: u64,
     cut: Cut,
     /// Signatures whose record was not in the store after the cut.
-    unrecorded: Vec<String>,
+    unrecorded: BTreeSet<String>,
     conflicts: Vec<String>,
     /// The gate did not open its store again.
     refused_to_open: bool,
 }
 
+fn prepare() -> World {
+    World::prepare(Options {
+        keys: KEYS,
+        genesis_age_s: EPOCHS * 32 * SLOT_S,
+        config: ALL_TARGETS.to_owned(),
+        ..Options::default()
+    })
+}
+
 impl Rig {
-    fn new(signer: &[&str]) -> Self {
-        let world = World::prepare(Options {
-            keys: KEYS,
-            genesis_age_s: EPOCHS * 32 * crate::support::SLOT_S,
-            signer: signer.iter().map(|&argument| argument.to_owned()).collect(),
-            config: ALL_TARGETS.to_owned(),
-            ..Options::default()
-        });
+    fn new() -> Self {
+        Self::over(prepare())
+    }
+
+    /// Watches the store of a world whose gate does not run yet.
+    fn over(world: World) -> Self {
         let disk = Disk::watch(&world.path("slashing"), world.dir.path());
         let log = SignerLog::new(world.path("signed.jsonl"));
         let load = Load::new(KEYS);
@@ -81,13 +90,16 @@ impl Rig {
         !self.tally.refused_to_open
     }
 
-    /// Puts the gate under load and kills it at some moment, then cuts its logs and judges.
     fn round(&mut self, syncs: Syncs) {
-        if !self.start(syncs) {
-            return;
+        if self.start(syncs) {
+            self.kill_under_load();
         }
-        let address = self.world.gate.as_ref().expect("started").address;
-        let requests = 60 + self.draws.below(300);
+    }
+
+    /// Puts the gate under load and kills it at some moment, then cuts its logs and judges.
+    fn kill_under_load(&mut self) {
+        let address = self.gate();
+        let requests = 100 + self.draws.below(600);
         let moment = Duration::from_micros(self.draws.below(8_000)); // anywhere within a commit
         let seed = self.draws.below(u64::MAX);
         let (load, world) = (&self.load, &mut self.world);
@@ -97,6 +109,17 @@ impl Rig {
             world.kill_gate();
         });
         self.judge();
+    }
+
+    fn gate(&self) -> SocketAddr {
+        self.world.gate.as_ref().expect("started").address
+    }
+
+    /// The gate signs an honest duty, at once.
+    #[track_caller]
+    fn assert_serving(&self) {
+        let (status, body) = self.world.sign(&key(0), &self.load.fresh(0));
+        assert_eq!(status, 200, "{body}: {}", self.world.log());
     }
 
     /// Cuts the logs of the dead gate, and compares store and signer.
@@ -143,14 +166,16 @@ impl Rig {
 
 #[cfg(not(feature = "bench-nosync"))]
 fn kill_rounds(rounds: u64) {
-    let mut rig = Rig::new(&[]);
+    let mut rig = Rig::new();
     for _ in 0..rounds {
         rig.round(Syncs::Honest);
         rig.assert_safe();
     }
     rig.report("kill -9");
     // The whole log as it stands, its sequence verified: nothing was lost of the evidence.
-    assert_eq!(rig.world.signed(), rig.log.entries);
+    assert_eq!(rig.world.signed().len(), rig.log.entries.len());
+    assert!(rig.start(Syncs::Honest));
+    rig.assert_serving();
     let Tally { answers, cut, .. } = &rig.tally;
     assert!(answers.failed.is_empty(), "{:?}", answers.failed);
     // The load was what it claims to be: duties, every kind of conflict, and kills amid writes.
@@ -180,7 +205,7 @@ fn soak_no_kill_makes_it_forget_a_signature() {
 #[cfg(not(feature = "bench-nosync"))]
 #[test]
 fn syncs_that_lie_are_found_out() {
-    let mut rig = Rig::new(&[]);
+    let mut rig = Rig::new();
     for _ in 0..4 {
         rig.round(Syncs::Lie { after: 8 });
     }
@@ -189,15 +214,32 @@ fn syncs_that_lie_are_found_out() {
     assert!(!rig.tally.conflicts.is_empty(), "no conflict was signed: the load is too tame");
 }
 
-/// The same with a gate that really does not sync: `cargo test --features bench-nosync`.
+/// The same with a gate that really does not sync:
+/// `cargo test --features bench-nosync`.
 #[cfg(feature = "bench-nosync")]
 #[test]
 fn a_build_that_does_not_sync_is_found_out() {
-    let mut rig = Rig::new(&[]);
+    let mut rig = Rig::new();
     for _ in 0..4 {
         rig.round(Syncs::Honest);
     }
     rig.report("no syncs");
     println!("refused to open: {}", rig.tally.refused_to_open);
     assert!(!rig.tally.unrecorded.is_empty(), "a lost record was not noticed");
+}
+
+/// And it speaks to no signer that could hold real keys.
+#[cfg(feature = "bench-nosync")]
+#[test]
+fn a_build_that_does_not_sync_refuses_real_signers() {
+    let world = prepare();
+    let signer = world.signer.as_ref().expect("the signer runs").address.to_string();
+    let config = std::fs::read_to_string(world.path("gate.toml")).expect("the configuration");
+    for other in ["192.0.2.1:9000", "signer.example:9000"] {
+        std::fs::write(world.path("other.toml"), config.replace(&signer, other)).expect("written");
+        let output = world.run(&["run", "--config", "other.toml"]);
+        assert!(!output.status.success());
+        let reason = String::from_utf8_lossy(&output.stderr);
+        assert!(reason.contains("does not sync its records"), "{reason}");
+    }
 }
