@@ -13,9 +13,15 @@ use std::time::Duration;
 use crate::support::{Options, SLOT_S, World, key};
 
 mod disk;
+#[cfg(not(feature = "bench-nosync"))]
+mod kill;
 mod load;
+#[cfg(feature = "bench-nosync")]
+mod nosync;
 mod oracle;
+#[cfg(not(feature = "bench-nosync"))]
 mod upstream;
+#[cfg(not(feature = "bench-nosync"))]
 mod write_error;
 
 use disk::{Cut, Disk, Syncs};
@@ -28,10 +34,6 @@ const CLIENTS: u64 = 6;
 /// be signed again, instead of being refused as too old.
 const EPOCHS: u64 = 100_000;
 const ALL_TARGETS: &str = "min_target_age_epochs = 1000000\n";
-#[cfg(not(feature = "bench-nosync"))]
-const ROUNDS: u64 = 20;
-#[cfg(not(feature = "bench-nosync"))]
-const SOAK_ROUNDS: u64 = 200;
 const SEED: u64 = 20;
 
 /// A gate under load over a watched disk, and all that was found out about it.
@@ -161,85 +163,5 @@ impl Rig {
             conflicts.len(),
             unrecorded.len()
         );
-    }
-}
-
-#[cfg(not(feature = "bench-nosync"))]
-fn kill_rounds(rounds: u64) {
-    let mut rig = Rig::new();
-    for _ in 0..rounds {
-        rig.round(Syncs::Honest);
-        rig.assert_safe();
-    }
-    rig.report("kill -9");
-    // The whole log as it stands, its sequence verified: nothing was lost of the evidence.
-    assert_eq!(rig.world.signed().len(), rig.log.entries.len());
-    assert!(rig.start(Syncs::Honest));
-    rig.assert_serving();
-    let Tally { answers, cut, .. } = &rig.tally;
-    assert!(answers.failed.is_empty(), "{:?}", answers.failed);
-    // The load was what it claims to be: duties, every kind of conflict, and kills amid writes.
-    assert!(answers.signed > 20 * rounds, "{answers:?}");
-    for code in ["double_vote", "surround_or_stale_source", "double_block_proposal", "stale_slot"] {
-        assert!(answers.refused.contains_key(code), "{code}: {answers:?}");
-    }
-    assert!(cut.files > 0, "no kill came while something was unsynced");
-}
-
-#[cfg(not(feature = "bench-nosync"))]
-#[test]
-fn no_kill_makes_it_forget_a_signature() {
-    kill_rounds(ROUNDS);
-}
-
-#[cfg(not(feature = "bench-nosync"))]
-#[test]
-#[ignore = "minutes: `make soak` runs it"]
-fn soak_no_kill_makes_it_forget_a_signature() {
-    kill_rounds(SOAK_ROUNDS);
-}
-
-/// The proof that the rounds above can fail. The syncs lie from some moment after the opening on (so
-/// that the witness, which would notice a lost opening, has nothing to notice): signatures leave
-/// whose records the cut removes, and the next gates sign against them.
-#[cfg(not(feature = "bench-nosync"))]
-#[test]
-fn syncs_that_lie_are_found_out() {
-    let mut rig = Rig::new();
-    for _ in 0..4 {
-        rig.round(Syncs::Lie { after: 8 });
-    }
-    rig.report("lying syncs");
-    assert!(!rig.tally.unrecorded.is_empty(), "a lost record was not noticed");
-    assert!(!rig.tally.conflicts.is_empty(), "no conflict was signed: the load is too tame");
-}
-
-/// The same with a gate that really does not sync:
-/// `cargo test --features bench-nosync`.
-#[cfg(feature = "bench-nosync")]
-#[test]
-fn a_build_that_does_not_sync_is_found_out() {
-    let mut rig = Rig::new();
-    for _ in 0..4 {
-        rig.round(Syncs::Honest);
-    }
-    rig.report("no syncs");
-    println!("refused to open: {}", rig.tally.refused_to_open);
-    assert!(!rig.tally.unrecorded.is_empty(), "a lost record was not noticed");
-}
-
-/// And it speaks to no signer that could hold real keys.
-#[cfg(feature = "bench-nosync")]
-#[test]
-fn a_build_that_does_not_sync_refuses_real_signers() {
-    let world = prepare();
-    let signer = world.signer.as_ref().expect("the signer runs").address.to_string();
-    let config = std::fs::read_to_string(world.path("gate.toml")).expect("the configuration");
-    for other in ["192.0.2.1:9000", "signer.example:9000"] {
-        std::fs::write(world.path("other.toml"), config.replace(&signer, other)).expect("written");
-        let output = world.run(&["run", "--config", "other.toml"]);
-        assert!(!output.status.success());
-        let reason = String::from_utf8_lossy(&output.stderr);
-        assert!(reason.contains("does not sync its records"), "{reason}");
     }
 }

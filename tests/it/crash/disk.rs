@@ -8,6 +8,7 @@ use std::process::Command;
 
 /// How the syncs of the write-ahead log behave, from when on.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "bench-nosync", expect(dead_code))] // where nothing syncs nothing can fail
 pub(super) enum Syncs {
     /// They sync.
     Honest,
@@ -83,11 +84,6 @@ impl Disk {
             }
         }
         cut
-    }
-
-    /// How many syncs were honest up to now.
-    pub(super) fn syncs(&self) -> usize {
-        fs::read_to_string(&self.trace).expect("the trace").lines().count()
     }
 
     fn read_trace(&mut self) {
