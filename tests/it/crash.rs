@@ -110,6 +110,7 @@ impl Rig {
             std::thread::sleep(moment);
             world.kill_gate();
         });
+        self.tally.rounds += 1;
         self.judge();
     }
 
@@ -134,7 +135,6 @@ impl Rig {
         self.tally.conflicts = self.log.conflicts();
         self.tally.hung_up = self.load.hung_up.load(std::sync::atomic::Ordering::Relaxed);
         self.tally.answers.add(&self.load.take_answers());
-        self.tally.rounds += 1;
     }
 
     /// The invariants, over everything up to now.

@@ -77,9 +77,8 @@ impl Load {
                 let mut it = Client { load: self, gate, draws, connection: None };
                 scope.spawn(move || it.work(client, clients));
             }
-            let result = end();
-            self.stopped.store(true, Ordering::Relaxed);
-            result
+            let _stop = Stop(&self.stopped); // also when `end` panics: the scope waits for the clients
+            end()
         })
     }
 
@@ -169,6 +168,14 @@ impl Load {
             412 => *answers.refused.entry(code.to_owned()).or_default() += 1,
             _ => *answers.failed.entry(format!("{status} {code}")).or_default() += 1,
         }
+    }
+}
+
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -3,8 +3,6 @@
 
 use super::{Rig, Syncs, prepare};
 
-
-
 #[test]
 fn a_build_that_does_not_sync_is_found_out() {
     let mut rig = Rig::new();
