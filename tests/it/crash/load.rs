@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::support::{Http, attestation, block, key};
@@ -97,12 +97,12 @@ impl Load {
 
     /// Keeps each signature from now on.
     pub(super) fn keep_signatures(&self) {
-        self.answers.lock().unwrap().signatures = Some(Vec::new());
+        self.answers.lock().signatures = Some(Vec::new());
     }
 
     /// What was answered since the last call.
     pub(super) fn take_answers(&self) -> Answers {
-        let mut answers = self.answers.lock().unwrap();
+        let mut answers = self.answers.lock();
         let kept = answers.signatures.is_some();
         let taken = std::mem::take(&mut *answers);
         answers.signatures = kept.then(Vec::new);
@@ -155,7 +155,7 @@ impl Load {
     }
 
     fn note(&self, key: &str, request: Value, status: u16, body: &Value) {
-        let answers = &mut *self.answers.lock().unwrap();
+        let answers = &mut *self.answers.lock();
         let code = body["code"].as_str().unwrap_or_default();
         match status {
             200 => {
