@@ -5,11 +5,15 @@
 //! | the rules of the house | `tidy` |
 //! | the path from outside: request in, status and code out | `path` |
 //! | nothing conflicting and nothing unrecorded leaves, whatever crashes, fills up or lies | `crash` |
+//! | one live copy of a store; commands on a running and a stopped gate | `one_live_copy` |
+//! | many requests for one slot at the same moment | `twins` |
 //! | processes, requests and connections for all of them | `support` |
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod crash;
+mod one_live_copy;
 mod path;
 mod support;
 mod tidy;
+mod twins;
