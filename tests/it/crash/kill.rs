@@ -41,14 +41,19 @@ fn soak_no_kill_makes_it_forget_a_signature() {
     kill_rounds(SOAK_ROUNDS);
 }
 
-/// The proof that the rounds above can fail. The syncs lie from some moment after the opening on (so
-/// that the witness, which would notice a lost opening, has nothing to notice): signatures leave
-/// whose records the cut removes, and the next gates sign against them.
+/// The proof that the rounds above can fail. The syncs lie from some moment after the opening on, and
+/// the witness, which lies on the same disk, loses what was written since: else it would notice that
+/// its store is behind, and nothing would be signed. Signatures leave whose records the cut removes,
+/// and the next gates sign against them.
 #[test]
 fn syncs_that_lie_are_found_out() {
     let mut rig = Rig::new();
+    let path = rig.world.path("witness.json");
     for _ in 0..4 {
-        rig.round(Syncs::Lie { after: 8 });
+        assert!(rig.start(Syncs::Lie { after: 8 }), "{}", rig.world.log());
+        let witness = std::fs::read(&path).expect("the witness");
+        rig.kill_under_load();
+        std::fs::write(&path, witness).expect("the witness is rolled back");
     }
     rig.report("lying syncs");
     assert!(!rig.tally.unrecorded.is_empty(), "a lost record was not noticed");

@@ -1,5 +1,5 @@
-//! A disk that fails or is full: the store is poisoned, nothing more is signed, the process ends and
-//! says so by its exit code, and the next one has forgotten nothing.
+//! A disk that fails or is full: the store is poisoned, nothing more is signed, the process ends
+//! and says so by its exit code, and the next one has forgotten nothing.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
