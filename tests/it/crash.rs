@@ -2,9 +2,9 @@
 //! and none leaves without its record.
 //!
 //! The gate is killed at random moments under a load that is half conflicts. After each kill its
-//! write-ahead logs are cut back to what was synced, as a loss of power would: `disk`, over the shim
-//! in `crash/sync_trace.c`. The judge is the signer's own log: `oracle`. That the whole can fail is
-//! proved with syncs that lie.
+//! write-ahead logs are cut back to what was synced, as a loss of power would: `disk`, over the
+//! shim in `crash/sync_trace.c`. The judge is the signer's own log: `oracle`. That the whole can
+//! fail is proved with syncs that lie.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

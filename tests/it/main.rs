@@ -4,7 +4,7 @@
 //! |---|---|
 //! | the rules of the house | `tidy` |
 //! | the path from outside: request in, status and code out | `path` |
-//! | nothing conflicting and nothing unrecorded leaves, whatever crashes, fills up or lies | `crash` |
+//! | nothing conflicting, nothing unrecorded leaves, whatever crashes, fills up or lies | `crash` |
 //! | one live copy of a store; commands on a running and a stopped gate | `one_live_copy` |
 //! | many requests for one slot at the same moment | `twins` |
 //! | processes, requests and connections for all of them | `support` |

@@ -1,4 +1,4 @@
-//! What the disk would hold after a loss of power: of each write-ahead log, the part that was synced.
+//! What the disk would hold after a loss of power: of each write-ahead log, what was synced.
 
 use std::collections::HashMap;
 use std::ffi::OsString;

@@ -41,10 +41,10 @@ fn soak_no_kill_makes_it_forget_a_signature() {
     kill_rounds(SOAK_ROUNDS);
 }
 
-/// The proof that the rounds above can fail. The syncs lie from some moment after the opening on, and
-/// the witness, which lies on the same disk, loses what was written since: else it would notice that
-/// its store is behind, and nothing would be signed. Signatures leave whose records the cut removes,
-/// and the next gates sign against them.
+/// The proof that the rounds above can fail. The syncs lie from some moment after the opening on,
+/// and the witness, which is on the same disk, loses what was written since: else it would notice
+/// that its store is behind, and nothing would be signed. Signatures leave whose records the cut
+/// removes, and the next gates sign against them.
 #[test]
 fn syncs_that_lie_are_found_out() {
     let mut rig = Rig::new();

@@ -77,7 +77,8 @@ impl Load {
                 let mut it = Client { load: self, gate, draws, connection: None };
                 scope.spawn(move || it.work(client, clients));
             }
-            let _stop = Stop(&self.stopped); // also when `end` panics: the scope waits for the clients
+            // Also when `end` panics: the scope waits for the clients.
+            let _stop = Stop(&self.stopped);
             end()
         })
     }
