@@ -43,6 +43,8 @@ enum End {
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let config = super::load(args)?;
+    #[cfg(feature = "bench-nosync")]
+    require_loopback(&config)?;
     logging::init(&config.log)?;
     let network = super::network(&config)?;
     let slots = store::slots(&network)?;
@@ -74,6 +76,20 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     );
     let end = ended.recv().unwrap_or(End::Asked("a closed channel"));
     shut(&config, &store, server, slots, &clock, end)
+}
+
+/// A gate whose records are not synced forgets what it signed: it may speak to no signer but a
+/// test's.
+#[cfg(feature = "bench-nosync")]
+fn require_loopback(config: &Config) -> anyhow::Result<()> {
+    let host = config.upstream.url.host().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    anyhow::ensure!(
+        address.is_ok_and(|address| address.is_loopback()),
+        "this build does not sync its records (feature bench-nosync): upstream.url must be an \
+         address of the loopback, and {host} is none; for real keys build without the feature"
+    );
+    Ok(())
 }
 
 fn log_configuration(config: &Config, network: &Network) {
@@ -247,6 +263,8 @@ fn serve_metrics(
     let scrape = Scrape::new(Arc::downgrade(gate), Arc::clone(discovery), server.stats());
     gate.metrics.set_before_scrape(move |metrics| scrape.update(metrics));
     let metrics = Arc::clone(&gate.metrics);
+    let poisoned = metrics.store.poisoned.clone(); // `/healthz` answers without a scrape
+    gate.store.on_poison(move |_| poisoned.set(1));
     Ok(Some(metrics::http::spawn(address, metrics, std::future::pending())?))
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the rules of the house | `tidy` |
 //! | the path from outside: request in, status and code out | `path` |
+//! | nothing conflicting, nothing unrecorded leaves, whatever crashes, fills up or lies | `crash` |
 //! | one live copy of a store; commands on a running and a stopped gate | `one_live_copy` |
 //! | many requests for one slot at the same moment | `twins` |
 //! | the demonstration, as a person runs it | `demo` |
@@ -12,6 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod demo;
+mod crash;
 mod one_live_copy;
 mod path;
 mod support;

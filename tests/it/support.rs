@@ -67,6 +67,8 @@ pub(crate) struct World {
     pub(crate) genesis_time: u64,
     pub(crate) signer: Option<Process>,
     pub(crate) gate: Option<Process>,
+    /// More environment of the gate.
+    pub(crate) gate_environment: Vec<(String, String)>,
     signer_args: Vec<String>,
     keys: u64,
 }
@@ -88,6 +90,7 @@ impl World {
             genesis_time,
             signer: None,
             gate: None,
+            gate_environment: Vec::new(),
             signer_args: options.signer,
             keys: options.keys,
         };
@@ -158,6 +161,7 @@ impl World {
         let mut command = Command::new(binary());
         command.args(["run", "--config", config, "--log-format", "json"]);
         command.current_dir(self.dir.path()).stdout(Stdio::null());
+        command.envs(self.gate_environment.iter().cloned());
         command.stderr(File::create(log).expect("a log"));
         command
     }
