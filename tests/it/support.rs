@@ -302,6 +302,7 @@ pub(crate) struct Http {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) content_type: Option<String>,
+    pub(crate) allow: Option<String>,
     pub(crate) body: String,
 }
 
@@ -360,7 +361,7 @@ impl Http {
         self.stream.read_line(&mut line)?;
         let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.ok_or(std::io::ErrorKind::UnexpectedEof)?;
-        let (mut length, mut content_type) = (0, None);
+        let (mut length, mut content_type, mut allow) = (0, None, None);
         loop {
             line.clear();
             self.stream.read_line(&mut line)?;
@@ -368,13 +369,14 @@ impl Http {
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => length = value.parse().unwrap_or(0),
                 "content-type" => content_type = Some(value.to_owned()),
+                "allow" => allow = Some(value.to_owned()),
                 _ => {}
             }
         }
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
         let body = String::from_utf8_lossy(&body).into_owned();
-        Ok(Answer { status, content_type, body })
+        Ok(Answer { status, content_type, allow, body })
     }
 }
 
