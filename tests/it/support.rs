@@ -34,6 +34,10 @@ pub(crate) struct Options {
     pub(crate) config: String,
     /// Whether the keys are enrolled.
     pub(crate) enrol: bool,
+    /// The network's `config.yaml`, if it is not the tests' own.
+    pub(crate) network: Option<String>,
+    /// The genesis validators root.
+    pub(crate) genesis_validators_root: &'static str,
 }
 
 impl Default for Options {
@@ -44,6 +48,8 @@ impl Default for Options {
             signer: Vec::new(),
             config: String::new(),
             enrol: true,
+            network: None,
+            genesis_validators_root: GVR,
         }
     }
 }
@@ -69,6 +75,8 @@ pub(crate) struct World {
     pub(crate) gate: Option<Process>,
     signer_args: Vec<String>,
     keys: u64,
+    network: PathBuf,
+    genesis_validators_root: &'static str,
 }
 
 impl World {
@@ -90,7 +98,13 @@ impl World {
             gate: None,
             signer_args: options.signer,
             keys: options.keys,
+            network: Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/networks/test.yaml"),
+            genesis_validators_root: options.genesis_validators_root,
         };
+        if let Some(network) = options.network {
+            world.network = world.path("network.yaml");
+            fs::write(&world.network, network).expect("written");
+        }
         world.start_signer("127.0.0.1:0");
         world.write_config("gate.toml", &options.config);
         world.must(&["slashing", "init", "--config", "gate.toml"]);
@@ -117,10 +131,10 @@ impl World {
 
     /// Writes a configuration; `extra` goes at its end.
     pub(crate) fn write_config(&self, name: &str, extra: &str) {
-        let network = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/networks/test.yaml");
+        let (network, root) = (&self.network, self.genesis_validators_root);
         let signer = self.signer.as_ref().expect("the signer runs").address;
         let text = format!(
-            "[network]\nconfig = {network:?}\ngenesis_time = {}\ngenesis_validators_root = \"{GVR}\"\n\
+            "[network]\nconfig = {network:?}\ngenesis_time = {}\ngenesis_validators_root = \"{root}\"\n\
              [listen]\naddress = \"127.0.0.1:0\"\n[metrics]\naddress = \"127.0.0.1:0\"\n\
              [upstream]\nurl = \"http://{signer}\"\n\
              [slashing]\ndirectory = \"slashing\"\nwitness = \"witness.json\"\n{extra}",
