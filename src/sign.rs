@@ -20,13 +20,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use slashing_db::{Recorder, Store};
+use tokio::time::timeout_at;
 
 use crate::clock::{Clock, Now, SlotClock, deadline};
 use crate::eth::{Epoch, Network, PublicKey, Root, Signature};
 use crate::limits::DutyClass;
 use crate::metrics::{Metrics, Stage};
 use crate::server::body::{BodyError, ReceivedBody};
+use crate::upstream::client::ClientStats;
 use crate::upstream::{Forward, InFlight, Upstream};
 use crate::validators::{Standing, Validators};
 use crate::web3signer::request;
@@ -43,7 +46,7 @@ use decide::{Granted, decide};
 pub use not_signed::{Fault, NotSigned, Refusal, Rejection};
 use permissions::Permissions;
 use report::Account;
-pub use report::LogLimit;
+pub use report::{EVENTS, LogLimit};
 
 /// All that the path needs and all cores share.
 pub struct Gate {
@@ -69,6 +72,8 @@ pub struct Gate {
     pub in_flight: InFlight,
     /// The figures.
     pub metrics: Arc<Metrics>,
+    /// What each core's client of the signer counts.
+    pub upstream_stats: Mutex<Vec<Arc<ClientStats>>>,
     /// How much is said of bad requests.
     pub log_limit: LogLimit,
     /// How many epochs a vote's target may lie behind the present one.
@@ -111,7 +116,7 @@ impl Path {
         &self.gate
     }
 
-    /// Signs, or says why not. Run it in a task of its own: the client may hang up, the duty is ours.
+    /// Signs, or says why not. Run it in a task of its own: the client may hang up.
     pub async fn sign<B>(&self, arrival: Arrival<B>) -> Result<Signed, NotSigned>
     where
         B: Future<Output = Result<ReceivedBody, BodyError>>,
@@ -155,13 +160,16 @@ impl Path {
 
         let permit = match granted {
             Granted::AtOnce(permit) => permit,
-            Granted::Recorded(pending) => pending.await?,
+            Granted::Recorded(pending) => {
+                timeout_at(deadline, pending).await.map_err(|_| Fault::RecordTimeout)??
+            }
         };
         account.done(gate, Stage::Record);
 
         let forward = Forward {
             class,
-            now: gate.clock.now(),
+            // The lease must outlast the last moment at which the request may still leave.
+            now: gate.clock.now().after(gate.budget),
             slot: gate.slots.slot(now),
             deadline,
             encode: &|root| {

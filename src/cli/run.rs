@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use parking_lot::Mutex;
 use slashing_db::{RenewError, Store};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -24,7 +25,7 @@ use crate::server::service::{Api, Dialect};
 use crate::server::{self, Server, ServerLimits};
 use crate::sign::admission::Admission;
 use crate::sign::permissions::Permissions;
-use crate::sign::{Gate, LogLimit, Path};
+use crate::sign::{EVENTS, Gate, LogLimit, Path};
 use crate::upstream::client::{Client, ClientConfig};
 use crate::upstream::discovery::{Discovery, Schedule};
 use crate::upstream::web3signer::Web3Signer;
@@ -114,7 +115,7 @@ fn assemble(
         signed_code: "ok",
         key_statuses: &["enabled", "disabled", "halted", "awaiting"],
         upstream_errors: &UpstreamFault::CODES,
-        events: &[],
+        events: &EVENTS,
     }));
     Ok(Gate {
         genesis_validators_root: genesis.validators_root,
@@ -128,6 +129,7 @@ fn assemble(
         admission: Admission::new(&config.limits),
         in_flight: InFlight::new(FINISHED_RESULTS_KEPT_SLOTS),
         metrics,
+        upstream_stats: Mutex::default(),
         log_limit: LogLimit::default(),
         min_target_age_epochs: config.slashing.min_target_age_epochs,
         budget: Duration::from_millis(config.limits.request_budget_ms).min(config.upstream.timeout),
@@ -265,6 +267,7 @@ fn serve(config: &Config, gate: &Arc<Gate>, discovery: &Arc<Discovery>) -> anyho
     Ok(Server::start(listeners, workers, server_limits(&config.limits), move |context| {
         let client =
             Client::new(client.clone()).expect("checked when the configuration was loaded");
+        gate.upstream_stats.lock().push(client.stats());
         let signer = Web3Signer::new(client, answer_bytes_max);
         let path = Path::new(Arc::clone(&gate), Rc::new(Upstream::Web3Signer(signer)));
         Rc::new(Api::new(path, context.bodies, Arc::clone(&discovery), Arc::clone(&dialect)))

@@ -1,7 +1,7 @@
 //! Steps 5, 6 and 7: check, judge, record, under the key's lock and without awaiting anything.
 //!
-//! The place in the recorder's queue is taken before the lock, so that nothing under it can fail for
-//! want of room; durability is awaited after it. A request that the rules refuse does not burn the
+//! The place in the recorder's queue is taken before the lock, so that nothing under it can fail
+//! for want of room; durability is awaited after it. A request that the rules refuse does not burn the
 //! watermark: the honest retry must not look like a double vote.
 
 use slashing_db::{
