@@ -157,10 +157,9 @@ fn the_network_and_the_version_of_the_dutys_epoch_are_the_schedules() {
 #[test]
 fn each_kind_of_duty_has_its_own_reach() {
     let gate = gate(None);
-    let of = |kind: &str, field: &str, object: Value| {
-        json!({ "type": kind, "fork_info": fork_info(VERSION), field: object })
-    };
-    let randao = |epoch: u64| of("RANDAO_REVEAL", "randao_reveal", json!({ "epoch": epoch.to_string() }));
+    let of = |kind: &str, field: &str, object: Value| json!({ "type": kind, "fork_info": fork_info(VERSION), field: object });
+    let randao =
+        |epoch: u64| of("RANDAO_REVEAL", "randao_reveal", json!({ "epoch": epoch.to_string() }));
     assert_eq!(code(&gate, &randao(EPOCH)), "");
     assert_eq!(code(&gate, &randao(EPOCH + 1)), "future_duty");
     let last = at(SLOT + 31, 0);
@@ -173,7 +172,8 @@ fn each_kind_of_duty_has_its_own_reach() {
     assert_eq!(code(&gate, &message(SLOT + 1)), "");
     assert_eq!(code(&gate, &message(SLOT + 2)), "future_duty");
     // Prepared epochs ahead, and worth nothing to an attacker.
-    let proof = |slot: u64| of("AGGREGATION_SLOT", "aggregation_slot", json!({ "slot": slot.to_string() }));
+    let proof =
+        |slot: u64| of("AGGREGATION_SLOT", "aggregation_slot", json!({ "slot": slot.to_string() }));
     assert_eq!(code(&gate, &proof(SLOT + 64)), "");
     let registration = json!({ "type": "VALIDATOR_REGISTRATION", "validator_registration": {
         "fee_recipient": format!("0x{}", "aa".repeat(20)), "gas_limit": "1",
