@@ -1,5 +1,5 @@
-//! What the unit tests of several modules stand on: a store in memory, and a clock that is turned by
-//! hand. Nothing of it touches a disk, and nothing sleeps.
+//! What the unit tests of several modules stand on: a store in memory, and a clock that is turned
+//! by hand. Nothing of it touches a disk, and nothing sleeps.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};

@@ -65,9 +65,10 @@ impl Drop for Admitted<'_> {
 
 /// The order in which one core works through what is not urgent.
 ///
-/// A core serves in rounds whoever is ready. A duty needs several of them, and a flood makes each as
-/// long as the flood is wide, be it only to refuse it. So of the two lowest classes few are worked on
-/// in a round; the others wait here, first come first served, and so do the clients behind them.
+/// A core serves in rounds whoever is ready. A duty needs several of them, and a flood makes each
+/// as long as the flood is wide, be it only to refuse it. So of the two lowest classes few are
+/// worked on in a round; the others wait here, first come first served, and so do the clients
+/// behind them.
 #[derive(Debug)]
 pub struct Turns {
     selection_proofs: Semaphore,
