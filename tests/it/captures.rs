@@ -1,6 +1,7 @@
 //! What two real clients sent, replayed with genesis shifted so that its slot is now.
 //!
-//! The captures are of Lodestar (JSON, with its own signing root) and of Vero (`text/plain`, without
+//! The captures are of Lodestar (JSON, with its own signing root) and of Vero (`text/plain`,
+//! without
 //! one, `AGGREGATE_AND_PROOF_V2` flat). BLS is deterministic and the keys are the interop keys, so
 //! each answer is compared byte for byte with the signature over the root that the client computed.
 
@@ -18,7 +19,8 @@ use super::support::{Options, SLOT_S, World, key, unix_s};
 const GVR: &str = "0x83431ec7fcf92cfc44947fc0418e831c25e1d0806590231c439830db7ad54fda";
 const KEYS: u64 = 64;
 
-/// One capture: its name in the fixture, its fork versions' last bytes, and the epochs of its forks.
+/// One capture: its name in the fixture, its fork versions' last bytes, and the epochs of its
+/// forks.
 struct Capture {
     source: &'static str,
     versions: &'static str,

@@ -1,7 +1,8 @@
 //! What is not urgent comes by the ten thousand, beside a slot's duties: of those none is lost.
 //!
 //! Registrations may be refused as overloaded, at once; clients send them again an epoch later. An
-//! attestation or a block that is refused or late is money. So the classes have shares of their own,
+//! attestation or a block that is refused or late is money. So the classes have shares of their
+//! own,
 //! from admission to the connections to the signer.
 
 use std::collections::BTreeMap;
@@ -28,7 +29,8 @@ struct Load {
     selection_proof_connections: usize,
 }
 
-/// Teku and Vero bound the requests that they have under way; Lighthouse and Nimbus do not, and open
+/// Teku and Vero bound the requests that they have under way; Lighthouse and Nimbus do not, and
+/// open
 /// a connection for each.
 const BOUNDED_CONNECTIONS: usize = 32;
 
