@@ -55,3 +55,6 @@ pub mod sign;
 pub mod upstream;
 pub mod validators;
 pub mod web3signer;
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,7 @@ pub mod not_signed;
 pub mod permissions;
 mod report;
 
-use admission::{Admission, Admitted, class_of};
+use admission::{Admission, Admitted, Turns, class_of};
 use decide::{Granted, decide};
 pub use not_signed::{Fault, NotSigned, Refusal, Rejection};
 use permissions::Permissions;
@@ -103,12 +103,13 @@ pub struct Signed {
 pub struct Path {
     gate: Arc<Gate>,
     upstream: Rc<Upstream>,
+    turns: Turns,
 }
 
 impl Path {
     /// The path of `gate` over `upstream`.
     pub fn new(gate: Arc<Gate>, upstream: Rc<Upstream>) -> Self {
-        Self { gate, upstream }
+        Self { gate, upstream, turns: Turns::default() }
     }
 
     /// What all cores share.
@@ -143,6 +144,9 @@ impl Path {
         let request = request::parse(&body)?;
         account.parsed(gate, &request);
         let class = class_of(request.duty.kind());
+        // With half of its time left at least: a signature takes that long at worst.
+        let turn = self.turns.wait(class, deadline - gate.budget / 2).await;
+        let turn = turn.ok_or_else(|| gate.overloaded(class))?;
         let _admitted = gate.admit(class)?;
         let key: PublicKey = arrival.identifier.parse().map_err(|_| Rejection::BadIdentifier)?;
 
@@ -156,6 +160,7 @@ impl Path {
             Standing::Unknown => return Err(Rejection::UnknownKey.into()),
         };
         let granted = decide(gate, row, &request.duty, root, now)?;
+        drop(turn);
         account.done(gate, Stage::Decide);
 
         let permit = match granted {
@@ -184,10 +189,12 @@ impl Path {
 
 impl Gate {
     fn admit(&self, class: DutyClass) -> Result<Admitted<'_>, Fault> {
-        self.admission.admit(class).ok_or_else(|| {
-            self.metrics.overloaded(class).inc();
-            Fault::Overloaded { class }
-        })
+        self.admission.admit(class).ok_or_else(|| self.overloaded(class))
+    }
+
+    fn overloaded(&self, class: DutyClass) -> Fault {
+        self.metrics.overloaded(class).inc();
+        Fault::Overloaded { class }
     }
 
     /// The oldest target that may still be voted for.

@@ -2,8 +2,14 @@
 //!
 //! One count of what is under way, and a share of it for each class: a flood of the lowest class
 //! meets its own ceiling while the highest still has all the room above.
+//!
+//! That bounds what waits. What is worked on is bounded on each core by [`Turns`]: even a refusal
+//! costs time, and whoever is refused at once comes back at once.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 
 use crate::eth::DutyKind;
 use crate::limits::{DutyClass, Limits};
@@ -56,6 +62,56 @@ impl Drop for Admitted<'_> {
         self.0.under_way.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+/// The order in which one core works through what is not urgent.
+///
+/// A core serves in rounds whoever is ready. A duty needs several of them, and a flood makes each
+/// as long as the flood is wide, be it only to refuse it. So of the two lowest classes few are
+/// worked on in a round; the others wait here, first come first served, and so do the clients
+/// behind them.
+#[derive(Debug)]
+pub struct Turns {
+    selection_proofs: Semaphore,
+    registrations: Semaphore,
+}
+
+/// The right to be worked on now, where one is needed; dropping it lets the next one in.
+#[derive(Debug)]
+#[must_use]
+pub struct Turn<'a>(#[allow(dead_code)] Option<SemaphorePermit<'a>>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            selection_proofs: Semaphore::new(SELECTION_PROOFS_PER_ROUND),
+            registrations: Semaphore::new(REGISTRATIONS_PER_ROUND),
+        }
+    }
+}
+
+impl Turns {
+    /// Waits for a turn of `class`, at once for the urgent ones. `None` when none came until
+    /// `deadline`.
+    pub async fn wait(&self, class: DutyClass, deadline: Instant) -> Option<Turn<'_>> {
+        let turns = match class {
+            DutyClass::Proposal | DutyClass::Attestation | DutyClass::Aggregate => {
+                return Some(Turn(None));
+            }
+            DutyClass::SelectionProof => &self.selection_proofs,
+            DutyClass::Registration => &self.registrations,
+        };
+        if let Ok(turn) = turns.try_acquire() {
+            return Some(Turn(Some(turn)));
+        }
+        // It is never closed.
+        let turn = timeout_at(deadline, turns.acquire()).await.ok()?.ok()?;
+        Some(Turn(Some(turn)))
+    }
+}
+
+/// A round with so many takes less than a millisecond.
+const SELECTION_PROOFS_PER_ROUND: usize = 16;
+const REGISTRATIONS_PER_ROUND: usize = 8;
 
 /// How urgent a duty is.
 pub fn class_of(kind: DutyKind) -> DutyClass {

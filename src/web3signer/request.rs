@@ -276,8 +276,9 @@ fn explain(body: &[u8], error: &serde_json::Error) -> RequestError {
         Err(located) => located.path().to_string(),
         Ok(_) => ".".to_owned(), // what is wrong stands behind the object
     };
-    let field = match path.as_str() {
-        "." => "body".to_owned(),
+    // A step that broke off before its name was whole is told as `?`.
+    let field = match path.trim_end_matches('?').trim_end_matches('.') {
+        "" => "body".to_owned(),
         // A key of a stranger can be part of the path.
         path => path.chars().filter(|char| !char.is_control()).take(120).collect(),
     };

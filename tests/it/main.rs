@@ -8,6 +8,9 @@
 //! | one live copy of a store; commands on a running and a stopped gate | `one_live_copy` |
 //! | many requests for one slot at the same moment | `twins` |
 //! | the demonstration, as a person runs it | `demo` |
+//! | whatever strangers send, and how they connect | `bad_input` |
+//! | what real clients sent, once more | `captures` |
+//! | a flood of what is not urgent beside what is | `flood` |
 //! | processes, requests and connections for all of them | `support` |
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
@@ -15,6 +18,9 @@
 mod demo;
 mod crash;
 mod one_live_copy;
+mod bad_input;
+mod captures;
+mod flood;
 mod path;
 mod support;
 mod tidy;
