@@ -15,12 +15,12 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
-mod demo;
-mod crash;
-mod one_live_copy;
 mod bad_input;
 mod captures;
+mod crash;
+mod demo;
 mod flood;
+mod one_live_copy;
 mod path;
 mod support;
 mod tidy;
