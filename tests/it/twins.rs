@@ -8,7 +8,7 @@ use super::support::{Options, World, attestation, block, key};
 const TWINS: u8 = 16;
 const ROUNDS: u64 = 25;
 
-/// Of sixteen distinct roots for the same slot or target exactly one is signed, whoever comes first;
+/// Of many distinct roots for the same slot or target exactly one is signed, whoever comes first,
 /// and all who asked for that one get the same signature.
 #[test]
 fn exactly_one_root_of_a_slot_leaves() {
