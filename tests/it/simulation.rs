@@ -21,7 +21,7 @@ mod random;
 mod signer;
 mod world;
 
-/// Two slots before a world has had its day.
+/// How many requests a world lives for: some fifteen epochs.
 const DUTIES_PER_SEED: u64 = 2_500;
 
 /// Every fourth seed is fair: there no honest duty may be refused.
@@ -67,7 +67,7 @@ fn play_until(duties: u64) -> Tally {
 }
 
 /// A simulation in which these do not happen has proved nothing about them.
-const EVENTS: [&str; 14] = [
+const EVENTS: [&str; 15] = [
     "clean stop",
     "clock set",
     "crash",
@@ -79,14 +79,16 @@ const EVENTS: [&str; 14] = [
     "killed before forwarding",
     "killed while committing",
     "killed with permits unused",
-    "moved away and back",
+    "moved back by a floor",
+    "moved back by its file",
     "renewal fault",
     "suspended",
 ];
 
-const CODES: [&str; 10] = [
+const CODES: [&str; 11] = [
     "double_block_proposal",
     "double_vote",
+    "group_exhausted",
     "key_disabled",
     "lease_lapsed",
     "overloaded",

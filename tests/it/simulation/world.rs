@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use portcullis::clock::{Clock, ClockHealth};
+use portcullis::clock::ClockHealth;
 use portcullis::enrolment::{Declaration, Declarations, Keys};
 use portcullis::sign::Granted;
 use portcullis::validators::Standing;
@@ -61,7 +61,10 @@ pub(super) struct World {
     again: Vec<Ask>,
     /// Permits that wait for the signer.
     on_the_way: Vec<(Ask, Permit)>,
+    /// The skew of the wall clock at the last renewal.
     renewed_at: i64,
+    /// Keys that an operator has disabled and not brought back yet.
+    away: Vec<usize>,
     pub(super) tally: Tally,
 }
 
@@ -82,6 +85,7 @@ impl World {
             again: Vec::new(),
             on_the_way: Vec::new(),
             renewed_at: 0,
+            away: Vec::new(),
             tally: Tally::default(),
         }
     }
@@ -298,6 +302,8 @@ impl World {
 
     fn refuse(&mut self, ask: &Ask, code: &'static str) {
         *self.tally.refused.entry(code).or_default() += 1;
+        // The disk knows better than the watermarks in memory only where there is a second owner.
+        assert_ne!(code, "superseded", "{ask:?}: the watermark in memory was behind the disk");
         let is_let_down = ask.client == Client::Honest && self.weather == Weather::Fair;
         assert!(!is_let_down, "{ask:?} is honest and all is well, and yet: {code}");
     }
@@ -352,46 +358,52 @@ impl World {
         self.on_the_way.clear();
     }
 
-    /// An operator moves a key away and back: by its file, or by a floor.
+    /// An operator moves a key away, and back by its file or by a floor, at once or later.
     fn operate(&mut self) {
         for (ask, permit) in std::mem::take(&mut self.on_the_way) {
             self.leave(ask, permit); // within a request's budget, long before anybody types
         }
-        let key = self.random.below(self.histories.len() as u64) as usize;
-        let chosen = Keys::These(vec![self.machine.keys[key].to_string()]);
-        let gate = self.machine.gate();
-        let clock = Clock::Manual(self.machine.clock.clone());
-        let declarations = Declarations {
-            store: &gate.store,
-            validators: &gate.validators,
-            slots: gate.slots,
-            clock: &clock,
-            clock_health: ClockHealth::Synchronised,
-        };
-        let is_done = declarations.disable(&chosen).is_ok_and(|it| it[0].done.is_some());
-        let mut file = Vec::new();
-        if !is_done || declarations.export(&chosen, &mut file).is_err() {
-            return;
-        }
-        let file = String::from_utf8(file).unwrap();
-        let elsewhere = self.sign_elsewhere(key);
         let floor = Declaration::Floor { source_epoch: None };
-        let back = match elsewhere {
-            Some((source, target, root)) if self.random.percent(50) => {
-                let vote = format!(
-                    r#""signed_attestations":[{{"source_epoch":"{source}","target_epoch":"{target}","signing_root":"{root}"}}"#
-                );
-                let has_votes = !file.contains(r#""signed_attestations":[]"#);
-                let comma = if has_votes { "," } else { "" };
-                let file =
-                    file.replacen(r#""signed_attestations":["#, &format!("{vote}{comma}"), 1);
-                self.declare(|it| it.import(file.as_bytes()).is_ok())
+        for key in std::mem::take(&mut self.away) {
+            let keys = self.named(key);
+            if !self.declare(|it| it.enrol(&keys, floor).is_ok_and(|it| it[0].done.is_some())) {
+                self.away.push(key); // a clock that went back, or a record ahead of it
             }
-            _ => self.declare(|it| it.enrol(&chosen, floor).is_ok_and(|it| it[0].done.is_some())),
+        }
+        let key = self.random.below(self.histories.len() as u64) as usize;
+        let keys = self.named(key);
+        let mut file = Vec::new();
+        let is_exported = self.declare(|it| {
+            it.disable(&keys).is_ok_and(|it| it[0].done.is_some())
+                && it.export(&keys, &mut file).is_ok()
+        });
+        if !is_exported {
+            return; // the old signer may not be called dead, so nobody else starts
+        }
+        self.tally.count("moved away");
+        let elsewhere = self.sign_elsewhere(key).filter(|_| self.random.percent(50));
+        let is_back = match elsewhere {
+            Some(vote) => {
+                let file = with_vote(std::str::from_utf8(&file).unwrap(), vote);
+                self.declare(|it| {
+                    it.import(file.as_bytes()).is_ok_and(|it| it.keys[0].done.is_some())
+                })
+            }
+            None => self.declare(|it| it.enrol(&keys, floor).is_ok_and(|it| it[0].done.is_some())),
         };
-        self.tally.count(if back { "moved away and back" } else { "moved away" });
+        match (is_back, elsewhere) {
+            (true, Some(_)) => self.tally.count("moved back by its file"),
+            (true, None) => self.tally.count("moved back by a floor"),
+            (false, _) if !self.away.contains(&key) => self.away.push(key),
+            (false, _) => {}
+        }
     }
 
+    fn named(&self, key: usize) -> Keys {
+        Keys::These(vec![self.machine.keys[key].to_string()])
+    }
+
+    /// A command of the operator's.
     fn declare(&self, command: impl FnOnce(&Declarations<'_>) -> bool) -> bool {
         let gate = self.machine.gate();
         command(&Declarations {
@@ -399,14 +411,19 @@ impl World {
             validators: &gate.validators,
             slots: gate.slots,
             clock: &gate.clock,
-            clock_health: ClockHealth::Synchronised,
+            // A slow clock is what makes a floor unsafe, and what the kernel is asked about.
+            clock_health: if self.machine.skew < 0 {
+                ClockHealth::Unsynchronised
+            } else {
+                ClockHealth::Synchronised
+            },
         })
     }
 
-    /// Another protected signer, which took the file over, votes in the present epoch.
+    /// Another protected signer, which took the file over and whose clock is right, votes in the
+    /// present epoch.
     fn sign_elsewhere(&mut self, key: usize) -> Option<(u64, u64, SigningRoot)> {
-        let now = self.machine.now();
-        let (slot, target) = (self.machine.slots.slot(now).0, self.machine.slots.epoch(now).0);
+        let (slot, target) = (self.chain().slot, self.chain().epoch());
         let history = &mut self.histories[key];
         let highest = history.votes.iter().map(|it| it.0).max().unwrap_or(0);
         let newest = history.votes.iter().map(|it| it.1).max().unwrap_or(0);
@@ -418,4 +435,15 @@ impl World {
         history.add(&ask.duty, ask.root);
         Some((source, target, SigningRoot(ask.root.0)))
     }
+}
+
+/// The interchange file of one key with one more vote.
+fn with_vote(file: &str, (source, target, root): (u64, u64, SigningRoot)) -> String {
+    let list = r#""signed_attestations": ["#;
+    let comma = if file.contains(r#""signed_attestations": []"#) { "" } else { "," };
+    let vote = format!(
+        r#"{{"source_epoch":"{source}","target_epoch":"{target}","signing_root":"{root}"}}{comma}"#
+    );
+    assert!(file.contains(list), "{file}");
+    file.replacen(list, &format!("{list}{vote}"), 1)
 }
