@@ -9,7 +9,8 @@
 //! | what may never have left | `signer` |
 //!
 //! The code under test is the product's: the gate's decision, the store, the operator's commands.
-//! `SIMULATION_SEED=n` plays one seed alone.
+//! `SIMULATION_SEED=n` plays one seed alone: what is asked and what befalls whom is the seed's, how
+//! the recorder's thread cuts its batches is not, so a rare failure may take several runs.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 

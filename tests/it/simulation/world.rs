@@ -280,9 +280,8 @@ impl World {
     /// The signer signs. From here on it can never be taken back.
     fn leave(&mut self, ask: Ask, permit: Permit) {
         let moment = self.machine.now().after(Duration::from_secs(2));
-        let redeemed = match permit.redeem(moment.boot) {
-            Ok(redeemed) => redeemed,
-            Err(_) => return self.refuse(&ask, "lease_lapsed"),
+        let Ok(redeemed) = permit.redeem(moment.boot) else {
+            return self.refuse(&ask, "lease_lapsed");
         };
         assert_eq!(*redeemed.signing_root(), SigningRoot(ask.root.0));
         assert_eq!(*redeemed.public_key(), self.machine.keys[ask.key]);
