@@ -25,13 +25,13 @@ use slashing_db::{Recorder, Store};
 use tokio::time::timeout_at;
 
 use crate::clock::{Clock, Now, SlotClock, deadline};
-use crate::eth::{Epoch, Network, PublicKey, Root, Signature};
+use crate::eth::{Duty, Epoch, Network, PublicKey, Root, Signature, SigningRoot};
 use crate::limits::DutyClass;
 use crate::metrics::{Metrics, Stage};
 use crate::server::body::{BodyError, ReceivedBody};
 use crate::upstream::client::ClientStats;
 use crate::upstream::{Forward, InFlight, Upstream};
-use crate::validators::{Standing, Validators};
+use crate::validators::{RowIndex, Standing, Validators};
 use crate::web3signer::request;
 
 pub mod admission;
@@ -42,7 +42,8 @@ pub mod permissions;
 mod report;
 
 use admission::{Admission, Admitted, Turns, class_of};
-use decide::{Granted, decide};
+pub use decide::Granted;
+use decide::decide;
 pub use not_signed::{Fault, NotSigned, Refusal, Rejection};
 use permissions::Permissions;
 use report::Account;
@@ -159,7 +160,7 @@ impl Path {
             Standing::Awaiting => return Err(Rejection::AwaitingEnrolment.into()),
             Standing::Unknown => return Err(Rejection::UnknownKey.into()),
         };
-        let granted = decide(gate, row, &request.duty, root, now)?;
+        let granted = gate.decide(row, &request.duty, root, now)?;
         drop(turn);
         account.done(gate, Stage::Decide);
 
@@ -188,6 +189,21 @@ impl Path {
 }
 
 impl Gate {
+    /// Steps 5, 6 and 7: all that the path does between knowing what is asked and forwarding it, and
+    /// what a simulation drives, which has neither sockets nor a signer.
+    ///
+    /// # Errors
+    /// [`NotSigned`]; the watermark is where it was.
+    pub fn decide(
+        &self,
+        row: RowIndex,
+        duty: &Duty,
+        root: SigningRoot,
+        now: Now,
+    ) -> Result<Granted, NotSigned> {
+        decide(self, row, duty, root, now)
+    }
+
     fn admit(&self, class: DutyClass) -> Result<Admitted<'_>, Fault> {
         self.admission.admit(class).ok_or_else(|| self.overloaded(class))
     }

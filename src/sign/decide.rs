@@ -19,7 +19,8 @@ use crate::limits::DutyClass;
 use crate::validators::{RowIndex, Validator};
 
 /// A duty that passed: with its permit, or with the promise of one once the record is on disk.
-pub(super) enum Granted {
+#[derive(Debug)]
+pub enum Granted {
     /// A duty that is not slashable.
     AtOnce(Permit),
     /// To be awaited.

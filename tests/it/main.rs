@@ -11,6 +11,7 @@
 //! | whatever strangers send, and how they connect | `bad_input` |
 //! | what real clients sent, once more | `captures` |
 //! | a flood of what is not urgent beside what is | `flood` |
+//! | seeded worlds of crashes, faults and hostile clients | `simulation` |
 //! | processes, requests and connections for all of them | `support` |
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
@@ -22,6 +23,7 @@ mod demo;
 mod flood;
 mod one_live_copy;
 mod path;
+mod simulation;
 mod support;
 mod tidy;
 mod twins;
