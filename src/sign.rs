@@ -189,8 +189,8 @@ impl Path {
 }
 
 impl Gate {
-    /// Steps 5, 6 and 7: all that the path does between knowing what is asked and forwarding it, and
-    /// what a simulation drives, which has neither sockets nor a signer.
+    /// Steps 5, 6 and 7: all that the path does between knowing what is asked and forwarding it.
+    /// A simulation drives it too, which has neither sockets nor a signer.
     ///
     /// # Errors
     /// [`NotSigned`]; the watermark is where it was.

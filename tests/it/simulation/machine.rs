@@ -192,8 +192,8 @@ impl Machine {
         unreachable!("the loop ends by returning");
     }
 
-    /// Another machine takes the store over while this one is suspended. Gives the old gate, and its
-    /// time when the new one begins to sign.
+    /// Another machine takes the store over while this one is suspended. Gives the old gate, and
+    /// its time when the new one begins to sign.
     pub(super) fn fail_over(&mut self) -> (Gate, Now) {
         let old = self.lose_power().expect("it ran");
         let boots = self.boots;
