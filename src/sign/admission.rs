@@ -78,7 +78,9 @@ pub struct Turns {
 /// The right to be worked on now, where one is needed; dropping it lets the next one in.
 #[derive(Debug)]
 #[must_use]
-pub struct Turn<'a>(#[allow(dead_code)] Option<SemaphorePermit<'a>>);
+pub struct Turn<'a> {
+    _permit: Option<SemaphorePermit<'a>>,
+}
 
 impl Default for Turns {
     fn default() -> Self {
@@ -95,17 +97,17 @@ impl Turns {
     pub async fn wait(&self, class: DutyClass, deadline: Instant) -> Option<Turn<'_>> {
         let turns = match class {
             DutyClass::Proposal | DutyClass::Attestation | DutyClass::Aggregate => {
-                return Some(Turn(None));
+                return Some(Turn { _permit: None });
             }
             DutyClass::SelectionProof => &self.selection_proofs,
             DutyClass::Registration => &self.registrations,
         };
         if let Ok(turn) = turns.try_acquire() {
-            return Some(Turn(Some(turn)));
+            return Some(Turn { _permit: Some(turn) });
         }
         // It is never closed.
         let turn = timeout_at(deadline, turns.acquire()).await.ok()?.ok()?;
-        Some(Turn(Some(turn)))
+        Some(Turn { _permit: Some(turn) })
     }
 }
 
