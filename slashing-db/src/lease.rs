@@ -1,8 +1,8 @@
 //! The lease under which a live store signs, checked just before a request is forwarded.
 //!
 //! The owner of a store renews its lease at the [witness](crate::witness) every
-//! [`RENEW_AFTER_NS`], for [`LEASE_NS`] each time. A process that was suspended, or that could not
-//! reach its witness, finds the lease lapsed and signs nothing more: meanwhile another may have
+//! [`RENEW_INTERVAL_NS`], for [`LEASE_NS`] each time. A process that was suspended, or that could
+//! not reach its witness, finds the lease lapsed and signs nothing more: meanwhile another may have
 //! taken the store over. Nothing here reads a clock; times are passed in.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,9 +13,9 @@ mod tests;
 /// How long a lease lasts from the moment its renewal began, in nanoseconds of [`BootTime`]: 10 s.
 pub const LEASE_NS: u64 = 10_000_000_000;
 
-/// How often the owner renews, in nanoseconds: every 1.5 s, within the 1 to 2 s that leave room for
-/// several failed renewals before the lease lapses.
-pub const RENEW_AFTER_NS: u64 = 1_500_000_000;
+/// How often the owner renews, in nanoseconds: each second, which leaves room for several failed
+/// renewals before the lease lapses.
+pub const RENEW_INTERVAL_NS: u64 = 1_000_000_000;
 
 /// A moment on `CLOCK_BOOTTIME`, in nanoseconds since boot.
 ///

@@ -16,8 +16,10 @@
 //! 4. seal: no signature any more, seal durable in the store, then at the witness.
 //!
 //! A witness file on the same machine is no protection against that whole machine being rolled
-//! back. A snapshot that is at most one renewal older than the owner's death, and restored instead
-//! of it, looks like the owner: of what was signed in between the witness had not heard.
+//! back. And one window is left: what was signed since the last renewal before a kill, at most
+//! [`RENEW_INTERVAL_NS`](crate::lease::RENEW_INTERVAL_NS) (1 s) of signatures, the witness has not
+//! heard of; a snapshot that lacks just those, restored instead of the owner, looks like the owner.
+//! After a clean stop there is no such window, because the seal holds the last sequence.
 
 mod encoding;
 mod file;
@@ -37,6 +39,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::lease::{BootTime, LEASE_NS};
 use crate::signed::GenesisValidatorsRoot;
+
+/// The way back from a store or a witness that is lost, for the person who reads an error.
+pub(crate) const BEGIN_ANEW: &str = "stop every other signer of these keys for good, move the \
+    store's directory and its witness aside, run `portcullis slashing init`, then `portcullis keys \
+    enrol --floor`";
 
 /// Version of the witness that is read and written.
 pub const WITNESS_VERSION: u64 = 1;
@@ -358,11 +365,10 @@ pub trait Witness: Send {
 pub enum WitnessError {
     /// No file. Only `slashing init` creates one.
     #[error(
-        "no witness at {}: without it nobody knows whether this store is the live copy. If the \
-        store is new, run `portcullis slashing init`; if the file was moved, configure where it \
-        is now; if it is lost, declare every other signer of these keys dead and enrol them \
-        with a floor",
-        .path.display()
+        "no witness at {}: without it nobody knows whether this store is the live copy. If it was \
+         moved, set slashing.witness to where it is now; if it is lost, {}",
+        .path.display(),
+        BEGIN_ANEW
     )]
     Missing {
         /// Where it should be.
@@ -370,9 +376,10 @@ pub enum WitnessError {
     },
     /// There is one already.
     #[error(
-        "there is a witness at {} already: these keys have a store. Use that store, or declare \
-        its signer dead and enrol the keys here with a floor",
-        .path.display()
+        "there is a witness at {} already: these keys have a store. Use that store; if it is lost, \
+         {}",
+        .path.display(),
+        BEGIN_ANEW
     )]
     Exists {
         /// Where.
@@ -380,9 +387,10 @@ pub enum WitnessError {
     },
     /// Cut off, changed by hand, or no witness at all.
     #[error(
-        "the witness at {} cannot be believed: {problem}. Do not delete it: repair the disk, or \
-        declare every other signer of these keys dead and enrol them with a floor",
-        .path.display()
+        "the witness at {} cannot be believed: {problem}. Do not delete it: repair the disk; if it \
+         cannot be repaired, {}",
+        .path.display(),
+        BEGIN_ANEW
     )]
     Garbled {
         /// Where.

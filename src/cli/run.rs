@@ -303,7 +303,10 @@ fn shut(
 ) -> anyhow::Result<Exit> {
     match &end {
         End::Asked(signal) => tracing::info!(event = "closing", signal, "the gate closes"),
-        End::Store(reason) => tracing::error!(event = "closing", reason, "the gate closes"),
+        End::Store(reason) => {
+            tracing::error!(event = "closing", reason, "the gate closes");
+            std::thread::sleep(LAST_WORDS);
+        }
     }
     let drained = server.drain(Duration::from_millis(config.limits.drain_timeout_ms));
     tracing::info!(event = "drained", finished = drained.finished, cut = drained.cut, "drained");
@@ -397,8 +400,9 @@ const DUTY_TYPES: [&str; DutyKind::ALL.len()] = {
     }
     names
 };
-/// Half of the time that is left when the store asks to be renewed.
-const RENEW_INTERVAL: Duration = Duration::from_secs(1);
+const RENEW_INTERVAL: Duration = Duration::from_nanos(slashing_db::lease::RENEW_INTERVAL_NS);
+/// Why nothing is signed any more is worth an answer, to what waits and to what arrives meanwhile.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 const UPCHECK_INTERVAL: Duration = Duration::from_secs(2);
 const KEY_LIST_TIMEOUT: Duration = Duration::from_secs(30);
 const CONTROL_CONNECTIONS: usize = 2;

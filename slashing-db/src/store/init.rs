@@ -41,7 +41,7 @@ pub enum InitError {
     #[error("{} is not empty: a store is made in a directory of its own", .0.display())]
     NotEmpty(PathBuf),
     /// A store is there, whole.
-    #[error("{} holds a slashing store already", .0.display())]
+    #[error("{} holds a slashing store already: `portcullis run` uses it", .0.display())]
     AlreadyMade(PathBuf),
     /// A half-made store of other names is there.
     #[error("the half-made store there is of {store}, and not of {asked}")]

@@ -12,7 +12,7 @@ use crate::health::Health;
 use crate::recorder::Recorder;
 use crate::watermarks::Watermarks;
 use crate::witness::{
-    BadName, Binding, Host, OpenRefused, OwnerNonce, Witness, WitnessError, plan_open,
+    BEGIN_ANEW, BadName, Binding, Host, OpenRefused, OwnerNonce, Witness, WitnessError, plan_open,
 };
 
 /// Where a store's records and its witness are kept.
@@ -29,6 +29,20 @@ pub enum OpenError {
     /// There is no store: only `slashing init` makes one.
     #[error("{} holds no slashing store: run `portcullis slashing init`", .0.display())]
     NoStore(std::path::PathBuf),
+    /// There is none, and yet it had a witness.
+    #[error(
+        "{} holds no slashing store, but its witness {} is there: the store was moved or lost. If it \
+         was moved, set slashing.directory to where it is now; if it is lost, {}",
+        .directory.display(),
+        .witness.display(),
+        BEGIN_ANEW
+    )]
+    StoreLost {
+        /// Where the store should be.
+        directory: std::path::PathBuf,
+        /// Its witness.
+        witness: std::path::PathBuf,
+    },
     /// Its making was cut short.
     #[error("the store in {} is half made: run `portcullis slashing init` again", .0.display())]
     HalfMade(std::path::PathBuf),
@@ -46,7 +60,10 @@ pub enum OpenError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The configuration is of another network or key set.
-    #[error("the store is of {store}, the configuration is of {configured}")]
+    #[error(
+        "the store is of {store}, the configuration is of {configured}: correct the network or \
+         slashing.key_set in the configuration, or give this network a store of its own"
+    )]
     OtherBinding {
         /// What the store was made for.
         store: Box<Binding>,
@@ -87,6 +104,10 @@ impl Store {
             return Err(OpenError::HalfMade(params.directory.clone()));
         }
         if !is_database(&params.directory) {
+            if params.witness.exists() {
+                let (directory, witness) = (params.directory.clone(), params.witness.clone());
+                return Err(OpenError::StoreLost { directory, witness });
+            }
             return Err(OpenError::NoStore(params.directory.clone()));
         }
         super::directory::require_local(&params.directory)?;

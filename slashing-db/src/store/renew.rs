@@ -28,7 +28,7 @@ pub enum RenewError {
     /// Another owns the store. It is poisoned.
     #[error("another process owns this store now: nothing more is signed here")]
     Lost(#[source] WitnessError),
-    /// It lapsed before, and a request was refused for it. Restart the process.
+    /// It lapsed before this renewal. Restart the process.
     #[error(transparent)]
     Lapsed(#[from] LeaseLapsed),
 }
@@ -51,12 +51,17 @@ impl Store {
     /// Reserves ahead and extends the lease. Call it each second, from one thread, and never from
     /// where it may not block: it writes the store and the witness.
     ///
-    /// `now` must be read for this call: the lease runs from then.
+    /// `now` must be read for this call: the lease runs from then. A lease that has run out by then
+    /// is never renewed: whoever was suspended past it signs nothing more, whichever of its threads
+    /// wakes first.
     ///
     /// # Errors
     /// [`RenewError`]; signing goes on until the lease ends, unless the store was lost.
     pub fn renew(&self, now: Now) -> Result<(), RenewError> {
         let mut owner = self.owner.lock();
+        if let Err(lapsed @ LeaseLapsed::Lapsed) = self.health.lease().is_live(now.boot) {
+            return Err(lapsed.into());
+        }
         self.now_unix_s.store(now.unix_s, Ordering::Relaxed);
         self.reserve_ahead(&mut owner, now)?;
         // Durable before the witness hears of it.

@@ -13,7 +13,9 @@
 //! Every other combination is a copy, a restored snapshot, or a second owner. A copy that still has
 //! the claim pending is told from a crash by the lease: the owner renews only after it confirmed.
 
-use super::{Binding, Claim, Host, LeaseHeld, OwnerNonce, ReservedThrough, StoreId, WitnessState};
+use super::{
+    BEGIN_ANEW, Binding, Claim, Host, LeaseHeld, OwnerNonce, ReservedThrough, StoreId, WitnessState,
+};
 
 #[cfg(test)]
 mod tests;
@@ -67,7 +69,7 @@ pub enum OpenRefused {
 /// Why this directory is not the live copy. It must not sign.
 ///
 /// None of these heals by itself: where the live copy is elsewhere, use that one. Otherwise the way
-/// back is to declare every other signer of these keys dead and enrol them with a floor.
+/// back is a new store, every other signer of the keys stopped, and the keys enrolled by a floor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Stale {
     /// The witness is about other keys.
@@ -82,9 +84,9 @@ pub enum Stale {
     },
     /// The witness is of another store of the same keys.
     #[error(
-        "the witness names store {witness} as the live one of these keys, this is store \
-        {local}: sign with that one, or declare its signer dead and enrol the keys here with a \
-        floor"
+        "the witness names store {witness} as the live one of these keys, this is store {local}: \
+         sign with that one; if it is lost, {}",
+        BEGIN_ANEW
     )]
     OtherStore {
         /// This store.
@@ -95,8 +97,8 @@ pub enum Stale {
     /// The store was opened since, elsewhere or later.
     #[error(
         "this is an old copy: it was last opened as generation {local}, the live one as generation \
-         {witness}. Sign with the live one; if it is lost, declare its signer dead and enrol \
-         the keys here with a floor"
+         {witness}. Sign with the live one; if it is lost, {}",
+        BEGIN_ANEW
     )]
     GenerationBehind {
         /// The store's generation.
@@ -106,9 +108,10 @@ pub enum Stale {
     },
     /// The witness itself is old.
     #[error(
-        "the witness is older than this store: it says generation {witness}, the store {local}. \
-        The witness was restored from a copy and can vouch for nothing: declare every other \
-        signer dead and enrol the keys here with a floor"
+        "the witness is older than this store: it says generation {witness}, the store {local}. It \
+         was restored from a copy and can vouch for nothing. Put the newer witness back; if it is \
+         lost, {}",
+        BEGIN_ANEW
     )]
     WitnessBehind {
         /// The store's generation.
@@ -119,8 +122,9 @@ pub enum Stale {
     /// Two copies were opened as the same generation; the other one won.
     #[error(
         "a second owner: generation {generation} of this store was opened by another process \
-        (owner {witness}, here {local}), so there are two copies of it. Sign with the other \
-        one, or declare its signer dead and enrol the keys here with a floor"
+         (owner {witness}, here {local}), so there are two copies of it. Sign with the other one; \
+         if it is lost, {}",
+        BEGIN_ANEW
     )]
     SecondOwner {
         /// The generation of both.
@@ -132,9 +136,9 @@ pub enum Stale {
     },
     /// A copy taken while the store was being opened.
     #[error(
-        "this copy was taken while the live store was being opened as generation {generation}; \
-        that opening was finished in the original. Sign with the original, or declare its \
-        signer dead and enrol the keys here with a floor"
+        "this copy was taken while the live store was being opened as generation {generation}; that \
+         opening was finished in the original. Sign with the original; if it is lost, {}",
+        BEGIN_ANEW
     )]
     CopiedWhileOpening {
         /// The generation that was being opened.
@@ -142,9 +146,10 @@ pub enum Stale {
     },
     /// Signatures are missing here.
     #[error(
-        "records are missing: this store ends at audit sequence {local}, but sequence {witness} \
-        was durable when its owner last renewed. It was restored from a snapshot, or its disk \
-        lost writes: declare its signer dead and enrol the keys with a floor"
+        "records are missing: this store ends at audit sequence {local}, but sequence {witness} was \
+         durable when its owner last renewed. It was restored from a snapshot, or its disk lost \
+         writes. Sign with the original; if it is lost, {}",
+        BEGIN_ANEW
     )]
     SequenceBehind {
         /// The store's last.
@@ -155,9 +160,8 @@ pub enum Stale {
     /// A reservation is missing here.
     #[error(
         "this store reserved through epoch {} and slot {}, its owner later through epoch {} and \
-        slot {}: it was restored from a snapshot. Declare its signer dead and enrol the keys \
-        with a floor",
-        .local.epoch, .local.slot, .witness.epoch, .witness.slot
+         slot {}: it was restored from a snapshot. Sign with the original; if it is lost, {}",
+        .local.epoch, .local.slot, .witness.epoch, .witness.slot, BEGIN_ANEW
     )]
     ReservationBehind {
         /// The store's.
@@ -168,9 +172,9 @@ pub enum Stale {
     /// The owner stopped cleanly, and not in this state.
     #[error(
         "the owner stopped cleanly at audit sequence {witness}, this copy is {} at sequence \
-        {local}: it is not what the owner left. Use the original, or declare its signer dead \
-        and enrol the keys with a floor",
-        if *.local_sealed { "sealed" } else { "not sealed and" }
+         {local}: it is not what the owner left. Sign with the original; if it is lost, {}",
+        if *.local_sealed { "sealed" } else { "not sealed and" },
+        BEGIN_ANEW
     )]
     SealMismatch {
         /// The store's last sequence.
