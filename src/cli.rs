@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use crate::config::{self, Config, ConfigError, NetworkSource, RunArgs};
 use crate::eth::{Epoch, ForkName, Network, Root};
 
+pub mod demo;
 pub mod dev_signer;
 pub mod keys;
 pub mod run;
@@ -33,6 +34,8 @@ pub enum Command {
     Keys(keys::KeysCommand),
     /// Compute signing roots: one JSON request body a line in, one root or one error a line out
     SigningRoot(SigningRootArgs),
+    /// Show on one page what the gate does, with processes of its own; never for production
+    Demo(demo::DemoArgs),
     /// Run a signer for development; never for production
     DevSigner(dev_signer::DevSignerArgs),
 }
@@ -85,6 +88,7 @@ impl Command {
             Self::Slashing(command) => command.run(),
             Self::Keys(command) => command.run(),
             Self::SigningRoot(args) => args.run(),
+            Self::Demo(args) => demo::run(&args),
             Self::DevSigner(args) => dev_signer::run(args).map(|()| Exit::Done),
         }
     }

@@ -3,6 +3,8 @@
 //! Everything else is handed a [`Now`]: the wall clock for slots and epochs, and `CLOCK_BOOTTIME`
 //! for leases, because that one keeps counting while a machine or a process is suspended.
 
+#![allow(clippy::disallowed_methods)] // here alone
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

@@ -179,6 +179,7 @@ pub enum LogFormat {
 /// Where we answer like Web3Signer against our better judgement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Web3SignerConfig {
-    /// Answer a signing root that does not match with 500, as Web3Signer does, in place of 400.
+    /// Answer a signing root that does not match, and a missing object or field, with 500 as
+    /// Web3Signer does, in place of 400.
     pub compat_mismatch_500: bool,
 }

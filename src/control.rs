@@ -2,8 +2,8 @@
 //!
 //! A Unix socket in the store's directory, for its owner alone. One command a connection: a line of
 //! JSON, then, for an import, the file up to the end of the stream. The answer is a line of JSON,
-//! then, for an export, the file. On its own threads: nothing here can delay a signature longer than
-//! a key's own lock is held.
+//! then, for an export, the file. On its own threads: nothing here can delay a signature longer
+//! than a key's own lock is held.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;

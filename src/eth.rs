@@ -1,8 +1,8 @@
 //! The consensus specification, and nothing of ours.
 //!
-//! The messages a validator signs, how their hash tree roots and signing roots are computed in every
-//! fork, and what a network is: its preset, its genesis and its fork schedule. This module uses
-//! nothing else of the crate.
+//! The messages a validator signs, how their hash tree roots and signing roots are computed in
+//! every fork, and what a network is: its preset, its genesis and its fork schedule. This module
+//! uses nothing else of the crate.
 //!
 //! | to find | look in |
 //! |---|---|
@@ -11,7 +11,7 @@
 //! | the phase0 and altair block with its whole body | [`block`] |
 //! | domains, forks | [`domain`] |
 //! | networks and their fork schedules | [`network`] |
-//! | the root that is signed | [`signing_root`] |
+//! | the root that is signed | [`mod@signing_root`] |
 //! | SSZ: bit fields, Merkle trees | [`bits`], [`merkle`], [`progressive`] |
 
 pub mod bits;

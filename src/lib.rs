@@ -1,4 +1,43 @@
-//! Portcullis.
+//! Portcullis: an inline, Web3Signer-compatible signing gate.
+//!
+//! It stands between Ethereum validator clients and the signers that hold their keys. Every request
+//! for a signature is parsed, its signing root recomputed, held against EIP-3076 and the
+//! configuration, recorded durably, and only then forwarded. What is slashable never reaches a
+//! signer.
+//!
+//! # Where to start
+//!
+//! [`sign`] is the path of one request: nine steps on one screen. Then one of: what is slashable
+//! (`slashing_db::rules`), what a root is ([`eth`]), what is answered ([`server::respond`]).
+//!
+//! # What is where
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`sign`] | the path; why something was not signed; what is said of it |
+//! | [`eth`] | the consensus specification, and nothing of ours |
+//! | [`web3signer`] | the HTTP dialect, both directions |
+//! | [`validators`] | the table of keys, each with its lock |
+//! | [`enrolment`] | how keys begin and end, by declaration |
+//! | [`upstream`] | the signers: pooled connections, twins, which keys they have |
+//! | [`server`] | listeners, workers, bounds, drain; the only table of statuses |
+//! | [`control`] | an operator's commands to the running gate, over a Unix socket |
+//! | [`config`], [`limits`], [`clock`], [`metrics`], [`logging`] | what their names say |
+//! | [`cli`] | the commands |
+//! | [`bls`], [`dev_signer`] | a signer for development, and the signatures that it makes |
+//!
+//! The member crate `slashing_db` answers "is this slashable, and is it written down?", `policy` will
+//! answer "is this usual for this very key?". Neither knows the other, nor this crate.
+//!
+//! # What is never where
+//!
+//! - A forward without a `slashing_db::Permit`, which only the store can make and which is spent by
+//!   the forward: it does not compile.
+//! - A lock held across an `.await`, or two keys' locks at once.
+//! - The clock outside [`clock`]; a status of the signing side outside [`server::respond`]; RocksDB
+//!   outside `slashing_db`; a wildcard arm over duties, forks or verdicts.
+//!
+//! `tests/it/tidy.rs` holds these.
 
 pub mod bls;
 pub mod cli;
@@ -16,3 +55,6 @@ pub mod sign;
 pub mod upstream;
 pub mod validators;
 pub mod web3signer;
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,16 @@
 //! The signing side's listeners: HTTP/1.1 over TCP, thread per core, bounded in everything.
 //!
-//! One [`acceptor`] thread hands the connections round to the [`worker`] threads, so that a client
+//! One acceptor thread hands the connections round to the worker threads, so that a client
 //! with few connections still uses every core. A worker is a single-threaded runtime with a
 //! [`Service`] of its own; no request ever crosses threads.
 //!
 //! | what could hurt | what holds it |
 //! |---|---|
-//! | a client hangs up while its duty is being signed | each request is a task of its own ([`connection`]) |
+//! | a client hangs up while we sign for it | each request is a task of its own (`connection.rs`) |
 //! | a request panics | that request is answered by [`Service::on_panic`], its connection goes on |
-//! | a head or a body that never ends, a peer that does not read | a deadline each ([`ServerLimits`]) |
-//! | a body larger than any duty, many large bodies | refused unread, a budget over all ([`body`]) |
-//! | clients that never close (Prysm leaks one per refusal) | idle timeout, eviction of the longest idle |
+//! | a head or body that never ends, a peer that never reads | a deadline each ([`ServerLimits`]) |
+//! | a body larger than any duty, many large ones | refused unread, a budget over all ([`body`]) |
+//! | clients that never close (Prysm, on refusals) | idle timeout, eviction of the longest idle |
 //! | shutdown in the middle of a slot | what was begun is finished and answered ([`drain`]) |
 //!
 //! Nothing here knows what a duty is.

@@ -20,16 +20,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use slashing_db::{Recorder, Store};
+use tokio::time::timeout_at;
 
 use crate::clock::{Clock, Now, SlotClock, deadline};
 use crate::eth::{Duty, Epoch, Network, PublicKey, Root, Signature, SigningRoot};
 use crate::limits::DutyClass;
 use crate::metrics::{Metrics, Stage};
 use crate::server::body::{BodyError, ReceivedBody};
+use crate::upstream::client::ClientStats;
 use crate::upstream::{Forward, InFlight, Upstream};
-use crate::validators::{Standing, Validators};
-use crate::web3signer::request::{self, SigningRequest};
+use crate::validators::{RowIndex, Standing, Validators};
+use crate::web3signer::request;
 
 pub mod admission;
 mod content;
@@ -38,12 +41,13 @@ pub mod not_signed;
 pub mod permissions;
 mod report;
 
-use admission::{Admission, Admitted, class_of};
+use admission::{Admission, Admitted, Turns, class_of};
 pub use decide::Granted;
+use decide::decide;
 pub use not_signed::{Fault, NotSigned, Refusal, Rejection};
 use permissions::Permissions;
 use report::Account;
-pub use report::LogLimit;
+pub use report::{EVENTS, LogLimit};
 
 /// All that the path needs and all cores share.
 pub struct Gate {
@@ -69,6 +73,8 @@ pub struct Gate {
     pub in_flight: InFlight,
     /// The figures.
     pub metrics: Arc<Metrics>,
+    /// What each core's client of the signer counts.
+    pub upstream_stats: Mutex<Vec<Arc<ClientStats>>>,
     /// How much is said of bad requests.
     pub log_limit: LogLimit,
     /// How many epochs a vote's target may lie behind the present one.
@@ -98,12 +104,13 @@ pub struct Signed {
 pub struct Path {
     gate: Arc<Gate>,
     upstream: Rc<Upstream>,
+    turns: Turns,
 }
 
 impl Path {
     /// The path of `gate` over `upstream`.
     pub fn new(gate: Arc<Gate>, upstream: Rc<Upstream>) -> Self {
-        Self { gate, upstream }
+        Self { gate, upstream, turns: Turns::default() }
     }
 
     /// What all cores share.
@@ -111,7 +118,7 @@ impl Path {
         &self.gate
     }
 
-    /// Signs, or says why not. Run it in a task of its own: the client may hang up, the duty is ours.
+    /// Signs, or says why not. Run it in a task of its own: the client may hang up.
     pub async fn sign<B>(&self, arrival: Arrival<B>) -> Result<Signed, NotSigned>
     where
         B: Future<Output = Result<ReceivedBody, BodyError>>,
@@ -138,25 +145,37 @@ impl Path {
         let request = request::parse(&body)?;
         account.parsed(gate, &request);
         let class = class_of(request.duty.kind());
+        // With half of its time left at least: a signature takes that long at worst.
+        let turn = self.turns.wait(class, deadline - gate.budget / 2).await;
+        let turn = turn.ok_or_else(|| gate.overloaded(class))?;
         let _admitted = gate.admit(class)?;
         let key: PublicKey = arrival.identifier.parse().map_err(|_| Rejection::BadIdentifier)?;
 
         let now = gate.clock.now();
-        let root = gate.root(&request, now)?;
+        let root = content::root(gate, &request, now)?;
         account.rooted(gate, root);
 
-        let granted = gate.grant(&key, &request.duty, root, now)?;
+        let row = match gate.validators.standing(&slashing_db::PublicKey(key.0)) {
+            Standing::Enrolled(row) => row,
+            Standing::Awaiting => return Err(Rejection::AwaitingEnrolment.into()),
+            Standing::Unknown => return Err(Rejection::UnknownKey.into()),
+        };
+        let granted = gate.decide(row, &request.duty, root, now)?;
+        drop(turn);
         account.done(gate, Stage::Decide);
 
         let permit = match granted {
             Granted::AtOnce(permit) => permit,
-            Granted::Recorded(pending) => pending.await?,
+            Granted::Recorded(pending) => {
+                timeout_at(deadline, pending).await.map_err(|_| Fault::RecordTimeout)??
+            }
         };
         account.done(gate, Stage::Record);
 
         let forward = Forward {
             class,
-            now: gate.clock.now(),
+            // The lease must outlast the last moment at which the request may still leave.
+            now: gate.clock.now().after(gate.budget),
             slot: gate.slots.slot(now),
             deadline,
             encode: &|root| {
@@ -170,38 +189,28 @@ impl Path {
 }
 
 impl Gate {
-    /// Step 3: the root of `request`, held against the client's claim, the network and the clock.
+    /// Steps 5, 6 and 7: all that the path does between knowing what is asked and forwarding it.
+    /// A simulation drives it too, which has neither sockets nor a signer.
     ///
     /// # Errors
-    /// A rejection: the request cannot be right.
-    pub fn root(&self, request: &SigningRequest, now: Now) -> Result<SigningRoot, NotSigned> {
-        content::root(self, request, now)
-    }
-
-    /// Steps 4 to 7, as far as they go without waiting: resolves the key, checks, judges, and hands
-    /// the record to the recorder. `root` is that of step 3.
-    ///
-    /// # Errors
-    /// The verdict, or why nothing can be recorded now.
-    pub fn grant(
+    /// [`NotSigned`]; the watermark is where it was.
+    pub fn decide(
         &self,
-        key: &PublicKey,
+        row: RowIndex,
         duty: &Duty,
         root: SigningRoot,
         now: Now,
     ) -> Result<Granted, NotSigned> {
-        match self.validators.standing(&slashing_db::PublicKey(key.0)) {
-            Standing::Enrolled(row) => decide::decide(self, row, duty, root, now),
-            Standing::Awaiting => Err(Rejection::AwaitingEnrolment.into()),
-            Standing::Unknown => Err(Rejection::UnknownKey.into()),
-        }
+        decide(self, row, duty, root, now)
     }
 
     fn admit(&self, class: DutyClass) -> Result<Admitted<'_>, Fault> {
-        self.admission.admit(class).ok_or_else(|| {
-            self.metrics.overloaded(class).inc();
-            Fault::Overloaded { class }
-        })
+        self.admission.admit(class).ok_or_else(|| self.overloaded(class))
+    }
+
+    fn overloaded(&self, class: DutyClass) -> Fault {
+        self.metrics.overloaded(class).inc();
+        Fault::Overloaded { class }
     }
 
     /// The oldest target that may still be voted for.

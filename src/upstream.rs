@@ -105,7 +105,7 @@ pub struct Forwarded {
 pub struct Forward<'a> {
     /// Its class, for the order among those that wait for a connection.
     pub class: DutyClass,
-    /// The clocks, read just now: a lapsed lease forwards nothing.
+    /// The end of the request's budget: a lease that lapses before forwards nothing.
     pub now: Now,
     /// The present slot: finished results are kept for two.
     pub slot: Slot,

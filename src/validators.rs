@@ -186,7 +186,7 @@ impl Validators {
         }
     }
 
-    /// The body of `GET /api/v1/eth2/publicKeys`: every enabled key, whatever state the signer is in.
+    /// The body of `GET /api/v1/eth2/publicKeys`: every enabled key, whatever the signer says.
     /// A key leaves it only by being disabled: clients stop the validators that vanish from it.
     pub fn published(&self) -> Bytes {
         let changes = self.changes.load(Ordering::Acquire);

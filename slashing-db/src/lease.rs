@@ -1,8 +1,8 @@
 //! The lease under which a live store signs, checked just before a request is forwarded.
 //!
 //! The owner of a store renews its lease at the [witness](crate::witness) every
-//! [`RENEW_INTERVAL_NS`], for [`LEASE_NS`] each time. A process that was suspended, or that could not
-//! reach its witness, finds the lease lapsed and signs nothing more: meanwhile another may have
+//! [`RENEW_INTERVAL_NS`], for [`LEASE_NS`] each time. A process that was suspended, or that could
+//! not reach its witness, finds the lease lapsed and signs nothing more: meanwhile another may have
 //! taken the store over. Nothing here reads a clock; times are passed in.
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,7 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::dev_signer::hex::Hex;
 
 /// Index, public key, secret key: computed by another implementation (`@chainsafe/blst`).
 const INTEROP: [(u64, &str, &str); 4] = [
@@ -31,6 +30,13 @@ const INTEROP: [(u64, &str, &str); 4] = [
     ),
 ];
 
+/// The bytes of a constant.
+fn hex<const N: usize>(text: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    faster_hex::hex_decode(text.strip_prefix("0x").unwrap().as_bytes(), &mut bytes).unwrap();
+    bytes
+}
+
 /// The compressed point at infinity of G1 and of G2.
 fn infinity<const N: usize>() -> [u8; N] {
     let mut point = [0; N];
@@ -41,8 +47,8 @@ fn infinity<const N: usize>() -> [u8; N] {
 #[test]
 fn interop_keys_are_those_of_the_specification() {
     for (index, public_key, secret_key) in INTEROP {
-        let secret_key = SecretKey::from_bytes(&Hex::parse(secret_key).unwrap().0).unwrap();
-        let expected = Hex::<48>::parse(public_key).unwrap().0;
+        let secret_key = SecretKey::from_bytes(&hex(secret_key)).unwrap();
+        let expected = hex::<48>(public_key);
         assert_eq!(SecretKey::interop(index).public_key().to_bytes(), expected, "{index}");
         assert_eq!(secret_key.public_key().to_bytes(), expected, "{index}");
     }
@@ -55,9 +61,9 @@ fn signs_as_the_consensus_vectors_do() {
     let signature = "0xb23c46be3a001c63ca711f87a005c200cc550b9429d5f4eb38d74322144f1b63\
                      926da3388979e5321012fb1a0526bcd100b5ef5fe72628ce4cd5e904aeaa3279\
                      527843fae5ca9ca675f4f51ed8f83bbf7155da9ecc9663100a885d5dc6df96d9";
-    let secret_key = SecretKey::from_bytes(&Hex::parse(secret).unwrap().0).unwrap();
+    let secret_key = SecretKey::from_bytes(&hex(secret)).unwrap();
     let produced = secret_key.sign(&[0; 32]);
-    assert_eq!(Hex(produced), Hex::parse(signature).unwrap());
+    assert_eq!(produced, hex(signature));
     secret_key.public_key().verify(&[0; 32], &produced).unwrap();
 }
 

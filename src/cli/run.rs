@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use parking_lot::Mutex;
 use slashing_db::{RenewError, Store};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -24,7 +25,7 @@ use crate::server::service::{Api, Dialect};
 use crate::server::{self, Server, ServerLimits};
 use crate::sign::admission::Admission;
 use crate::sign::permissions::Permissions;
-use crate::sign::{Gate, LogLimit, Path};
+use crate::sign::{EVENTS, Gate, LogLimit, Path};
 use crate::upstream::client::{Client, ClientConfig};
 use crate::upstream::discovery::{Discovery, Schedule};
 use crate::upstream::web3signer::Web3Signer;
@@ -42,6 +43,8 @@ enum End {
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let config = super::load(args)?;
+    #[cfg(feature = "bench-nosync")]
+    require_loopback(&config)?;
     logging::init(&config.log)?;
     let network = super::network(&config)?;
     let slots = store::slots(&network)?;
@@ -73,6 +76,20 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     );
     let end = ended.recv().unwrap_or(End::Asked("a closed channel"));
     shut(&config, &store, server, slots, &clock, end)
+}
+
+/// A gate whose records are not synced forgets what it signed: it may speak to no signer but a
+/// test's.
+#[cfg(feature = "bench-nosync")]
+fn require_loopback(config: &Config) -> anyhow::Result<()> {
+    let host = config.upstream.url.host().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    anyhow::ensure!(
+        address.is_ok_and(|address| address.is_loopback()),
+        "this build does not sync its records (feature bench-nosync): upstream.url must be an \
+         address of the loopback, and {host} is none; for real keys build without the feature"
+    );
+    Ok(())
 }
 
 fn log_configuration(config: &Config, network: &Network) {
@@ -114,7 +131,7 @@ fn assemble(
         signed_code: "ok",
         key_statuses: &["enabled", "disabled", "halted", "awaiting"],
         upstream_errors: &UpstreamFault::CODES,
-        events: &[],
+        events: &EVENTS,
     }));
     Ok(Gate {
         genesis_validators_root: genesis.validators_root,
@@ -128,6 +145,7 @@ fn assemble(
         admission: Admission::new(&config.limits),
         in_flight: InFlight::new(FINISHED_RESULTS_KEPT_SLOTS),
         metrics,
+        upstream_stats: Mutex::default(),
         log_limit: LogLimit::default(),
         min_target_age_epochs: config.slashing.min_target_age_epochs,
         budget: Duration::from_millis(config.limits.request_budget_ms).min(config.upstream.timeout),
@@ -245,6 +263,8 @@ fn serve_metrics(
     let scrape = Scrape::new(Arc::downgrade(gate), Arc::clone(discovery), server.stats());
     gate.metrics.set_before_scrape(move |metrics| scrape.update(metrics));
     let metrics = Arc::clone(&gate.metrics);
+    let poisoned = metrics.store.poisoned.clone(); // `/healthz` answers without a scrape
+    gate.store.on_poison(move |_| poisoned.set(1));
     Ok(Some(metrics::http::spawn(address, metrics, std::future::pending())?))
 }
 
@@ -265,6 +285,7 @@ fn serve(config: &Config, gate: &Arc<Gate>, discovery: &Arc<Discovery>) -> anyho
     Ok(Server::start(listeners, workers, server_limits(&config.limits), move |context| {
         let client =
             Client::new(client.clone()).expect("checked when the configuration was loaded");
+        gate.upstream_stats.lock().push(client.stats());
         let signer = Web3Signer::new(client, answer_bytes_max);
         let path = Path::new(Arc::clone(&gate), Rc::new(Upstream::Web3Signer(signer)));
         Rc::new(Api::new(path, context.bodies, Arc::clone(&discovery), Arc::clone(&dialect)))

@@ -1,5 +1,6 @@
 //! Brings the gauges up to date before they are read.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -7,6 +8,7 @@ use prometheus::core::{Atomic, GenericCounter};
 use slashing_db::Stats;
 
 use crate::clock::{self, ClockHealth};
+use crate::limits::DutyClass;
 use crate::metrics::Metrics;
 use crate::server::stats::ServerStats;
 use crate::sign::Gate;
@@ -44,6 +46,11 @@ impl Scrape {
         let synchronised = clock::health() == ClockHealth::Synchronised;
         metrics.clock_synchronised.set(i64::from(synchronised));
         metrics.upstream.up.set(i64::from(self.discovery.reachable()));
+        for class in DutyClass::ALL {
+            metrics.in_flight(class).set(gauge(gate.admission.under_way_of(class) as u64));
+        }
+        let retries = gate.upstream_stats.lock().iter().map(|it| it.retries.load(Relaxed)).sum();
+        raise(&metrics.upstream.retries, retries);
         self.store(metrics, &gate);
         self.connections(metrics);
     }

@@ -28,8 +28,8 @@ enum LineError {
 /// Writes the signing root, or the error, of each line of `input`.
 ///
 /// # Errors
-/// `input` cannot be read or `output` cannot be written. A request without a root is not an error of
-/// this kind, see [`Summary::errors`].
+/// `input` cannot be read or `output` cannot be written. A request without a root is not an error
+/// of this kind, see [`Summary::errors`].
 pub fn run(
     network: &Network,
     mut input: impl BufRead,
@@ -61,8 +61,8 @@ fn root_of(line: &[u8], network: &Network) -> Result<SigningRoot, LineError> {
     Ok(root)
 }
 
-/// The earliest epoch in which a request can have been made, there being no clock here: its fork had
-/// come, and an exit is not signed for long before its epoch. Nothing but exits depends on it.
+/// The earliest epoch in which a request can have been made, there being no clock here: its fork
+/// had come, and an exit is not signed for long before its epoch. Nothing but exits depends on it.
 fn earliest_epoch(duty: &Duty, fork_info: Option<&ForkInfo>) -> Epoch {
     let fork_epoch = fork_info.map_or(Epoch(0), |info| info.fork.epoch);
     match duty {

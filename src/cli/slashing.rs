@@ -131,7 +131,7 @@ impl ExportArgs {
             output.flush()?;
             return exported(reply);
         };
-        // Beside the destination and then renamed: a half-written history is never mistaken for one.
+        // Beside the destination and then renamed: a half-written history is never taken for one.
         let half = path.with_extension("partial");
         let file = File::create_new(&half).with_context(|| half.display().to_string())?;
         let mut output = BufWriter::new(file);

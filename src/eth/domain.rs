@@ -77,8 +77,8 @@ pub struct Fork {
     pub previous_version: Version,
     /// The version from `epoch` on.
     pub current_version: Version,
-    /// When the version changed. Some clients name the epoch of the message instead, so this need not
-    /// be an epoch of the schedule.
+    /// When the version changed. Some clients name the epoch of the message instead, so this need
+    /// not be an epoch of the schedule.
     pub epoch: Epoch,
 }
 

@@ -235,7 +235,8 @@ impl Network {
         Some(Slot(u64::try_from(slot).unwrap_or(u64::MAX)))
     }
 
-    /// When a slot begins, since 1970; `None` if the genesis is not known or the time beyond counting.
+    /// When a slot begins, since 1970; `None` if the genesis is not known or the time beyond
+    /// counting.
     pub fn slot_start(&self, slot: Slot) -> Option<Duration> {
         let millis = u64::try_from(self.slot_duration.as_millis()).ok()?.checked_mul(slot.0)?;
         Duration::from_secs(self.genesis?.time).checked_add(Duration::from_millis(millis))

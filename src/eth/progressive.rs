@@ -1,9 +1,9 @@
 //! Progressive merkleization: trees that grow with what is in them (EIP-7916, EIP-7495).
 //!
 //! Gloas makes the attestation a `ProgressiveContainer` and its aggregation bits a
-//! `ProgressiveBitlist`, so that the same JSON has another root than before. Chunks fill subtrees of
-//! 1, 4, 16, 64, ... leaves; each level pairs its own subtree on the left with the deeper levels on
-//! the right:
+//! `ProgressiveBitlist`, so that the same JSON has another root than before. Chunks fill subtrees
+//! of 1, 4, 16, 64, ... leaves; each level pairs its own subtree on the left with the deeper levels
+//! on the right:
 //!
 //! ```text
 //!         root

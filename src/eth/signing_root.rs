@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! version      = epoch < fork.epoch ? fork.previous_version : fork.current_version
-//! domain       = domain_type ++ hash_tree_root(ForkData { version, genesis_validators_root })[0..28]
+//! fork_data    = ForkData { version, genesis_validators_root }
+//! domain       = domain_type ++ hash_tree_root(fork_data)[0..28]
 //! signing_root = hash(hash_tree_root(message) ++ domain)
 //! ```
 //!
-//! The version is the request's, as in Web3Signer; [`effective_fork_version`] says which one that is,
-//! for whoever wants to hold it against the network's schedule. Where the same message has another
-//! form from one fork to the next (aggregates, whole blocks), the network's schedule chooses the form.
+//! The version is the request's, as in Web3Signer; [`effective_fork_version`] says which one that
+//! is, for whoever wants to hold it against the network's schedule. Where the same message has
+//! another form from one fork to the next (aggregates, whole blocks), the network's schedule
+//! chooses the form.
 
 use super::bits::BitsError;
 use super::block::{BeaconBlock, BlockError};
@@ -76,10 +78,11 @@ pub enum RootError {
     Block(BlockError),
 }
 
-/// The signing root of a message, checked against the root that the client claims, if it claims one.
+/// The signing root of a message, checked against the root that the client claims, if it claims
+/// one.
 ///
-/// `current_epoch` is the epoch in which the question is asked; it decides nothing but the domain of
-/// exits, see [`ExitRoots`].
+/// `current_epoch` is the epoch in which the question is asked; it decides nothing but the domain
+/// of exits, see [`ExitRoots`].
 ///
 /// # Errors
 /// The message does not fit the fork or the preset, `fork_info` is missing, or the claimed root is
@@ -121,9 +124,9 @@ pub fn effective_fork_version(
 
 /// The two roots that an exit can have.
 ///
-/// From Deneb on an exit is signed in the domain of Capella, for ever (EIP-7044); before that in the
-/// domain of its epoch's fork. Clients fill `fork_info` in four different ways, so the request alone
-/// does not tell which was meant.
+/// From Deneb on an exit is signed in the domain of Capella, for ever (EIP-7044); before that in
+/// the domain of its epoch's fork. Clients fill `fork_info` in four different ways, so the request
+/// alone does not tell which was meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExitRoots {
     /// In the domain of Capella; `None` if the network has no such fork.

@@ -1,8 +1,8 @@
 //! The specification's plain values, and how JSON spells them.
 //!
-//! Bytes are written as lower-case hex behind `0x`; read with or without `0x`, in any case, and in the
-//! exact length. A `uint64` is written as a decimal string; read as a decimal string or as a JSON
-//! number, every value of it exactly.
+//! Bytes are written as lower-case hex behind `0x`; read with or without `0x`, in any case, and in
+//! the exact length. A `uint64` is written as a decimal string; read as a decimal string or as a
+//! JSON number, every value of it exactly.
 
 use std::fmt;
 

@@ -14,6 +14,7 @@ use crate::eth::RootError;
 use crate::server::body::BodyError;
 use crate::sign::{NotSigned, Rejection, Signed};
 use crate::upstream::discovery::ReloadRefused;
+use crate::web3signer::request::RequestError;
 use crate::web3signer::response::{
     ErrorBody, Format, Health, JSON, NO_HIGH_WATERMARK, RELOAD_ACCEPTED, RELOAD_RUNNING,
     ReloadStatus, TEXT,
@@ -62,9 +63,12 @@ fn status(not_signed: &NotSigned, compat: Compat) -> StatusCode {
         Rejection::UnknownKey | Rejection::AwaitingEnrolment | Rejection::BadIdentifier => {
             StatusCode::NOT_FOUND
         }
-        Rejection::Root(RootError::Mismatch { .. }) if compat.mismatch_500 => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        Rejection::Root(RootError::Mismatch { .. })
+        | Rejection::Malformed(
+            RequestError::Missing { .. }
+            | RequestError::MissingObject { .. }
+            | RequestError::MissingForkInfo { .. },
+        ) if compat.mismatch_500 => StatusCode::INTERNAL_SERVER_ERROR,
         Rejection::Malformed(_)
         | Rejection::Root(_)
         | Rejection::ForeignNetwork { .. }

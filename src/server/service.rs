@@ -11,6 +11,8 @@ use hyper::header::{ACCEPT, HOST};
 use super::Service;
 use super::body::Bodies;
 use super::respond::{self, Answer, Compat};
+use crate::clock::Stopwatch;
+use crate::metrics::Stage;
 use crate::sign::{Arrival, Fault, NotSigned, Path};
 use crate::upstream::discovery::Discovery;
 use crate::web3signer::response::{Check, Format, Health, up_or_down};
@@ -56,7 +58,10 @@ impl Api {
         let format = Format::negotiate(accept.filter_map(|value| value.to_str().ok()));
         let body = self.bodies.read(request.into_body());
         let result = self.path.sign(Arrival { peer, identifier, body }).await;
-        respond::signing(&result, format, self.dialect.compat)
+        let respond = Stopwatch::start();
+        let answer = respond::signing(&result, format, self.dialect.compat);
+        self.path.gate().metrics.stage(Stage::Respond, respond.elapsed());
+        answer
     }
 
     fn health(&self) -> Health {

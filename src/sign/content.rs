@@ -40,8 +40,8 @@ pub(super) fn root(
 }
 
 /// D01 and D02: the network's genesis validators root, and the version that its schedule has at the
-/// duty's epoch. Only what enters the root is checked: the fork's epoch and the pair of versions are
-/// the client's own affair (they differ between healthy clients).
+/// duty's epoch. Only what enters the root is checked: the fork's epoch and the pair of versions
+/// are the client's own affair (they differ between healthy clients).
 fn network(gate: &Gate, request: &SigningRequest) -> Result<(), Rejection> {
     let Duty::Deposit(deposit) = &request.duty else {
         return fork(gate, request);
@@ -104,12 +104,15 @@ fn time(gate: &Gate, duty: &Duty, now: Now) -> Result<(), Rejection> {
     };
     within(field, slot.0, gate.slots.slot(reach).0)?;
     let ahead_ns = gate.slots.start_unix_ns(slot).saturating_sub(now.unix_ns);
-    if ahead_ns > CLOCK_DISPARITY_NS {
+    if ahead_ns > CLOCK_DISPARITY_NS
+        && let Some(unsaid) = gate.log_limit.may_say("early_duty", now)
+    {
         tracing::info!(
             event = "early_duty",
             kind = duty.kind().as_str(),
             slot = slot.0,
             ahead_ms = ahead_ns / 1_000_000,
+            unsaid,
             "a duty is ahead of the clock; compare the clocks of client and gate"
         );
     }

@@ -1,8 +1,8 @@
 //! Steps 5, 6 and 7: check, judge, record, under the key's lock and without awaiting anything.
 //!
-//! The place in the recorder's queue is taken before the lock, so that nothing under it can fail for
-//! want of room; durability is awaited after it. A request that the rules refuse does not burn the
-//! watermark: the honest retry must not look like a double vote.
+//! The place in the recorder's queue is taken before the lock, so that nothing under it can fail
+//! for want of room; durability is awaited after it. A request that the rules refuse does not burn
+//! the watermark: the honest retry must not look like a double vote.
 
 use slashing_db::{
     Bounds, Counted, CountedKind, Message, Pending, Permit, Place, Priority, RecordError,
@@ -19,7 +19,7 @@ use crate::limits::DutyClass;
 use crate::validators::{RowIndex, Validator};
 
 /// A duty that passed: with its permit, or with the promise of one once the record is on disk.
-#[must_use = "a duty that is granted and not forwarded is lost"]
+#[derive(Debug)]
 pub enum Granted {
     /// A duty that is not slashable.
     AtOnce(Permit),

@@ -170,6 +170,9 @@ pub enum Fault {
     /// The slashing store could not record the duty.
     #[error(transparent)]
     Store(RecordError),
+    /// The record was not on disk in time. The same root may be asked for again.
+    #[error("the slashing store's disk did not confirm the record in time; look at the disk")]
+    RecordTimeout,
     /// The lease on the slashing store lapsed: another gate may own the keys.
     #[error(transparent)]
     Lease(#[from] LeaseLapsed),
@@ -286,6 +289,7 @@ impl Fault {
         match self {
             Self::Upstream(fault) => fault.code(),
             Self::Store(error) => error.code(),
+            Self::RecordTimeout => "record_timeout",
             Self::Lease(_) => "lease_lapsed",
             Self::Overloaded { .. } | Self::BodiesFull => "overloaded",
             Self::Bug(_) => "bug",

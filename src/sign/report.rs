@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use parking_lot::Mutex;
 
-use super::{Fault, Gate, NotSigned, Rejection, Signed};
+use super::{Fault, Gate, NotSigned, Refusal, Rejection, Signed};
 use crate::clock::{Now, Stopwatch};
 use crate::eth::{Duty, DutyKind, SigningRoot};
 use crate::metrics::{Stage, Verdict};
@@ -53,7 +53,21 @@ impl Account {
     }
 
     pub(super) fn done(&mut self, gate: &Gate, stage: Stage) {
-        gate.metrics.stage(stage, self.stage.lap());
+        let elapsed = self.stage.lap();
+        gate.metrics.stage(stage, elapsed);
+        let web3signer = &gate.metrics.web3signer;
+        match (stage, self.kind) {
+            (Stage::Record, Some(DutyKind::Attestation)) => {
+                web3signer.attestation_recorded.observe(elapsed);
+            }
+            (Stage::Record, Some(DutyKind::Block | DutyKind::BlockV2)) => {
+                web3signer.block_recorded.observe(elapsed);
+            }
+            (Stage::Forward, _) if !self.joined => {
+                gate.metrics.upstream.seconds.observe(elapsed.as_secs_f64());
+            }
+            (_, _) => {}
+        }
     }
 
     pub(super) fn parsed(&mut self, gate: &Gate, request: &SigningRequest) {
@@ -79,12 +93,41 @@ impl Account {
         };
         let kind = self.kind.map(|kind| kind as usize);
         gate.metrics.answered(kind, verdict, code, self.whole.elapsed());
-        if self.joined {
-            gate.metrics.joins.inc();
-        }
+        self.count(gate, result);
         match result {
             Ok(_) => self.log_signed(),
             Err(not_signed) => self.log_not_signed(gate, not_signed),
+        }
+    }
+
+    fn count(&self, gate: &Gate, result: &Result<Signed, NotSigned>) {
+        let metrics = &gate.metrics;
+        match result {
+            Ok(_) => {
+                metrics.web3signer.permitted.inc();
+                if self.joined {
+                    metrics.joins.inc();
+                } else {
+                    metrics.upstream.requests.inc();
+                }
+            }
+            Err(NotSigned::Refused(Refusal::Slashable(_))) => metrics.web3signer.prevented.inc(),
+            Err(NotSigned::Refused(_)) => {}
+            Err(NotSigned::Rejected(Rejection::UnknownKey | Rejection::AwaitingEnrolment)) => {
+                metrics.web3signer.missing_identifier.inc();
+            }
+            Err(NotSigned::Rejected(_)) => metrics.web3signer.malformed.inc(),
+            Err(NotSigned::Failed(Fault::Upstream(fault))) => {
+                metrics.upstream.requests.inc();
+                metrics.upstream.errors.with_label_values(&[fault.code()]).inc();
+                if matches!(**fault, UpstreamFault::Refused) {
+                    metrics.upstream.refusals.inc();
+                }
+            }
+            Err(NotSigned::Failed(_)) => {}
+        }
+        if let Err(not_signed) = result {
+            metrics.events.with_label_values(&[event(not_signed)]).inc();
         }
     }
 
@@ -110,9 +153,9 @@ impl Account {
             return;
         };
         macro_rules! say {
-            ($level:ident, $event:literal, $message:literal) => {
+            ($level:ident, $message:literal) => {
                 tracing::$level!(
-                    event = $event,
+                    event = event(not_signed),
                     code,
                     reason = %not_signed,
                     cause = cause(not_signed),
@@ -130,24 +173,36 @@ impl Account {
             };
         }
         match not_signed {
-            NotSigned::Refused(_) => say!(warn, "refused", "refused to sign"),
+            NotSigned::Refused(_) => say!(warn, "refused to sign"),
             NotSigned::Rejected(Rejection::UnknownKey) => {
-                say!(info, "rejected", "rejected a request for an unknown key");
+                say!(info, "rejected a request for an unknown key");
             }
-            NotSigned::Rejected(_) => say!(warn, "rejected", "rejected a request"),
-            NotSigned::Failed(Fault::Upstream(fault))
-                if matches!(**fault, UpstreamFault::Refused) =>
-            {
-                say!(
-                    error,
-                    "upstream_refused_after_permit",
-                    "the signer refused what the slashing store had permitted"
-                );
-            }
-            NotSigned::Failed(_) => say!(error, "failed", "could not sign"),
+            NotSigned::Rejected(_) => say!(warn, "rejected a request"),
+            NotSigned::Failed(_) => say!(error, "could not sign"),
         }
     }
 }
+
+/// The name of what happened, for the log and the metrics.
+fn event(not_signed: &NotSigned) -> &'static str {
+    match not_signed {
+        NotSigned::Refused(_) => REFUSED,
+        NotSigned::Rejected(_) => REJECTED,
+        NotSigned::Failed(Fault::Upstream(fault)) if matches!(**fault, UpstreamFault::Refused) => {
+            UPSTREAM_REFUSED
+        }
+        NotSigned::Failed(_) => FAILED,
+    }
+}
+
+const REFUSED: &str = "refused";
+const REJECTED: &str = "rejected";
+const FAILED: &str = "failed";
+/// The signer refused what our own store had permitted: one of the two stores is wrong.
+const UPSTREAM_REFUSED: &str = "upstream_refused_after_permit";
+
+/// The names of the events that are counted.
+pub const EVENTS: [&str; 4] = [REFUSED, REJECTED, FAILED, UPSTREAM_REFUSED];
 
 /// The chain of causes behind `error`, in one line.
 fn cause(error: &NotSigned) -> Option<String> {
@@ -201,7 +256,7 @@ struct Said {
 
 impl LogLimit {
     /// `Some` if a line for `code` may be written now: how many were left out since the last one.
-    fn may_say(&self, code: &'static str, now: Now) -> Option<u64> {
+    pub(super) fn may_say(&self, code: &'static str, now: Now) -> Option<u64> {
         let mut codes = self.0.lock();
         let said = codes.entry(code).or_default();
         if said.second != now.unix_s() {

@@ -1,6 +1,6 @@
 //! HTTP/1.1 to one upstream, for one worker: pooled, ordered by class, bounded, cancel safe.
 //!
-//! - A call first gets a place in the [`pool`], in the order of its [`Class`], then a connection:
+//! - A call first gets a place in the pool, in the order of its [`Class`], then a connection:
 //!   the one most recently used, or a new one.
 //! - A connection that was idle for too long is not used again, as the upstream may be closing it
 //!   in that very moment. When a reused connection ends before the first byte of an answer, the

@@ -1,8 +1,8 @@
 //! Which keys the signer has, and whether it can be reached.
 //!
 //! On the control runtime, away from the signing path: asks `/upcheck` every few seconds and
-//! `publicKeys` now and then, on `POST /reload`, and when the signer comes back. What it learns never
-//! shortens the list that the gate publishes: a key leaves that only by being disabled.
+//! `publicKeys` now and then, on `POST /reload`, and when the signer comes back. What it learns
+//! never shortens the list that the gate publishes: a key leaves that only by being disabled.
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Results in flight and just finished, by key and root.
 //!
 //! A client that retries, a failover, several clients of one cluster: the same root is asked for
-//! more than once. The first asks the signer, the others join it, on whatever core they run; what is
-//! finished is kept for two slots. Bounded: when a shard is full its twins simply ask for themselves.
+//! more than once. The first asks the signer, the others join it, on whatever core they run; what
+//! is finished is kept for two slots. Bounded: when a shard is full its twins ask for themselves.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -45,8 +45,8 @@ impl InFlight {
         Self { shards: Default::default(), hasher: RandomState::new(), slots_kept }
     }
 
-    /// The result for (`key`, `root`): that of the request already under way or finished, or that of
-    /// `ask`, which is then the one that others join. Says whether it joined.
+    /// The result for (`key`, `root`): that of the request already under way or finished, or that
+    /// of `ask`, which is then the one that others join. Says whether it joined.
     pub async fn join_or_ask<F>(
         &self,
         key: PublicKey,

@@ -1,8 +1,8 @@
 //! The body of a request for a signature: read from clients, written for upstream signers.
 //!
 //! Read in one pass whatever the order of its keys: each object key of the dialect is an optional
-//! field, and `type` says afterwards which of them counts. What the dialect does not know is ignored
-//! at every level; what it knows may stand there only once.
+//! field, and `type` says afterwards which of them counts. What the dialect does not know is
+//! ignored at every level; what it knows may stand there only once.
 
 use serde::Deserialize;
 
@@ -276,8 +276,9 @@ fn explain(body: &[u8], error: &serde_json::Error) -> RequestError {
         Err(located) => located.path().to_string(),
         Ok(_) => ".".to_owned(), // what is wrong stands behind the object
     };
-    let field = match path.as_str() {
-        "." => "body".to_owned(),
+    // A step that broke off before its name was whole is told as `?`.
+    let field = match path.trim_end_matches('?').trim_end_matches('.') {
+        "" => "body".to_owned(),
         // A key of a stranger can be part of the path.
         path => path.chars().filter(|char| !char.is_control()).take(120).collect(),
     };

@@ -4,15 +4,23 @@
 //! |---|---|
 //! | the rules of the house | `tidy` |
 //! | the path from outside: request in, status and code out | `path` |
-//! | one live copy: copies, second gates, snapshots, suspension, kills while opening | `one_live_copy` |
-//! | twins of one slot, all at once | `twins` |
-//! | the gate's own code in a world of crashes and liars, by seed | `simulation` |
-//! | seeded random numbers | `chance` |
+//! | nothing conflicting, nothing unrecorded leaves, whatever crashes, fills up or lies | `crash` |
+//! | one live copy of a store; commands on a running and a stopped gate | `one_live_copy` |
+//! | many requests for one slot at the same moment | `twins` |
+//! | the demonstration, as a person runs it | `demo` |
+//! | whatever strangers send, and how they connect | `bad_input` |
+//! | what real clients sent, once more | `captures` |
+//! | a flood of what is not urgent beside what is | `flood` |
+//! | seeded worlds of crashes, faults and hostile clients | `simulation` |
 //! | processes, requests and connections for all of them | `support` |
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
-mod chance;
+mod bad_input;
+mod captures;
+mod crash;
+mod demo;
+mod flood;
 mod one_live_copy;
 mod path;
 mod simulation;

@@ -34,6 +34,10 @@ pub(crate) struct Options {
     pub(crate) config: String,
     /// Whether the keys are enrolled.
     pub(crate) enrol: bool,
+    /// The network's `config.yaml`, if it is not the tests' own.
+    pub(crate) network: Option<String>,
+    /// The genesis validators root.
+    pub(crate) genesis_validators_root: &'static str,
 }
 
 impl Default for Options {
@@ -44,6 +48,8 @@ impl Default for Options {
             signer: Vec::new(),
             config: String::new(),
             enrol: true,
+            network: None,
+            genesis_validators_root: GVR,
         }
     }
 }
@@ -67,8 +73,12 @@ pub(crate) struct World {
     pub(crate) genesis_time: u64,
     pub(crate) signer: Option<Process>,
     pub(crate) gate: Option<Process>,
+    /// More environment of the gate.
+    pub(crate) gate_environment: Vec<(String, String)>,
     signer_args: Vec<String>,
     keys: u64,
+    network: PathBuf,
+    genesis_validators_root: &'static str,
 }
 
 impl World {
@@ -88,9 +98,16 @@ impl World {
             genesis_time,
             signer: None,
             gate: None,
+            gate_environment: Vec::new(),
             signer_args: options.signer,
             keys: options.keys,
+            network: Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/networks/test.yaml"),
+            genesis_validators_root: options.genesis_validators_root,
         };
+        if let Some(network) = options.network {
+            world.network = world.path("network.yaml");
+            fs::write(&world.network, network).expect("written");
+        }
         world.start_signer("127.0.0.1:0");
         world.write_config("gate.toml", &options.config);
         world.must(&["slashing", "init", "--config", "gate.toml"]);
@@ -117,10 +134,10 @@ impl World {
 
     /// Writes a configuration; `extra` goes at its end.
     pub(crate) fn write_config(&self, name: &str, extra: &str) {
-        let network = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/networks/test.yaml");
+        let (network, root) = (&self.network, self.genesis_validators_root);
         let signer = self.signer.as_ref().expect("the signer runs").address;
         let text = format!(
-            "[network]\nconfig = {network:?}\ngenesis_time = {}\ngenesis_validators_root = \"{GVR}\"\n\
+            "[network]\nconfig = {network:?}\ngenesis_time = {}\ngenesis_validators_root = \"{root}\"\n\
              [listen]\naddress = \"127.0.0.1:0\"\n[metrics]\naddress = \"127.0.0.1:0\"\n\
              [upstream]\nurl = \"http://{signer}\"\n\
              [slashing]\ndirectory = \"slashing\"\nwitness = \"witness.json\"\n{extra}",
@@ -158,6 +175,7 @@ impl World {
         let mut command = Command::new(binary());
         command.args(["run", "--config", config, "--log-format", "json"]);
         command.current_dir(self.dir.path()).stdout(Stdio::null());
+        command.envs(self.gate_environment.iter().cloned());
         command.stderr(File::create(log).expect("a log"));
         command
     }
@@ -302,6 +320,7 @@ pub(crate) struct Http {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) content_type: Option<String>,
+    pub(crate) allow: Option<String>,
     pub(crate) body: String,
 }
 
@@ -360,7 +379,7 @@ impl Http {
         self.stream.read_line(&mut line)?;
         let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.ok_or(std::io::ErrorKind::UnexpectedEof)?;
-        let (mut length, mut content_type) = (0, None);
+        let (mut length, mut content_type, mut allow) = (0, None, None);
         loop {
             line.clear();
             self.stream.read_line(&mut line)?;
@@ -368,13 +387,14 @@ impl Http {
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => length = value.parse().unwrap_or(0),
                 "content-type" => content_type = Some(value.to_owned()),
+                "allow" => allow = Some(value.to_owned()),
                 _ => {}
             }
         }
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
         let body = String::from_utf8_lossy(&body).into_owned();
-        Ok(Answer { status, content_type, body })
+        Ok(Answer { status, content_type, allow, body })
     }
 }
 

@@ -95,8 +95,13 @@ impl Queue {
         if self.health.is_poisoned() {
             return Err(ReserveError::Poisoned);
         }
-        if self.waiting.lock().closed.is_some() {
-            return Err(ReserveError::ShuttingDown);
+        match self.waiting.lock().closed {
+            None => {}
+            Some(RecordError::ShuttingDown) => return Err(ReserveError::ShuttingDown),
+            // It failed since the look above: a fault of the disk is not told as a clean stop.
+            Some(RecordError::Poisoned | RecordError::Superseded(_)) => {
+                return Err(ReserveError::Poisoned);
+            }
         }
         let max = match priority {
             Priority::Block => self.places_max,

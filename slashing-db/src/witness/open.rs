@@ -69,7 +69,7 @@ pub enum OpenRefused {
 /// Why this directory is not the live copy. It must not sign.
 ///
 /// None of these heals by itself: where the live copy is elsewhere, use that one. Otherwise the way
-/// back is a new store, with every other signer of the keys stopped and the keys enrolled by a floor.
+/// back is a new store, every other signer of the keys stopped, and the keys enrolled by a floor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Stale {
     /// The witness is about other keys.

@@ -3,16 +3,14 @@
 use super::{BeaconBlock, BlockError};
 use crate::eth::network::Preset;
 use crate::eth::{Duty, ForkName, Network, RootError};
-use crate::web3signer::request::{parse, vectors};
 
+/// The largest phase0 block of the vectors.
 fn a_block() -> BeaconBlock {
-    let is_block = |vector: &&vectors::Vector| vector.kind == "BLOCK";
-    let vectors = vectors::fixtures();
-    let vector = vectors.iter().filter(is_block).max_by_key(|it| it.body.get().len()).unwrap();
-    match parse(vector.body.get().as_bytes()).unwrap().duty {
-        Duty::Block(block) => *block,
-        other => panic!("not a block: {other:?}"),
-    }
+    let vectors = std::fs::read_to_string("fixtures/signing-roots.jsonl").unwrap();
+    let blocks = vectors.lines().filter(|line| line.contains(r#""type":"BLOCK","#));
+    let largest = blocks.max_by_key(|line| line.len()).unwrap();
+    let mut vector: serde_json::Value = serde_json::from_str(largest).unwrap();
+    serde_json::from_value(vector["body"]["block"].take()).unwrap()
 }
 
 #[test]

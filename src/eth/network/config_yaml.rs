@@ -1,7 +1,7 @@
 //! Networks from the specification's `config.yaml`.
 //!
-//! Values are read as the text that stands there: `0x0000f7f7` is a version, not a number, whether it
-//! is quoted or not. Keys that roots and slots do not depend on are ignored.
+//! Values are read as the text that stands there: `0x0000f7f7` is a version, not a number, whether
+//! it is quoted or not. Keys that roots and slots do not depend on are ignored.
 
 use std::path::Path;
 use std::time::Duration;

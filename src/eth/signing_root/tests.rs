@@ -90,7 +90,7 @@ fn aggregate(epoch: u64, bits: usize, committee_bits: Option<Vec<u8>>) -> Duty {
     Duty::AggregateAndProofV2(Box::new(AggregateAndProof {
         aggregator_index: 0,
         aggregate: Attestation {
-            aggregation_bits: Bitlist::from_ssz(list).unwrap(),
+            aggregation_bits: Bitlist::from_ssz(&list).unwrap(),
             data: AttestationData {
                 slot: Slot(epoch * 32),
                 index: 0,
@@ -99,7 +99,7 @@ fn aggregate(epoch: u64, bits: usize, committee_bits: Option<Vec<u8>>) -> Duty {
                 target: checkpoint,
             },
             signature: Signature::ZERO,
-            committee_bits: committee_bits.map(Bitvector::from_ssz),
+            committee_bits: committee_bits.map(|bits| Bitvector::from_ssz(&bits).unwrap()),
         },
         selection_proof: Signature::ZERO,
     }))

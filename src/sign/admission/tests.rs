@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -14,4 +16,30 @@ fn a_flood_of_the_lowest_class_leaves_room_for_every_higher_one() {
     flood.clear();
     assert_eq!(admission.under_way(), 0);
     assert!(admission.admit(DutyClass::Registration).is_some());
+}
+
+/// Whoever is urgent never waits for a turn; of the others few are worked on at once, in their
+/// order, and nobody waits for ever.
+#[tokio::test(start_paused = true)]
+async fn a_flood_gets_few_turns_at_a_time_and_the_urgent_need_none() {
+    let turns = Turns::default();
+    let soon = || Instant::now() + Duration::from_secs(1);
+    let mut held = Vec::new();
+    for _ in 0..REGISTRATIONS_PER_ROUND {
+        held.push(turns.wait(DutyClass::Registration, soon()).await.expect("a turn"));
+    }
+    let begun = Instant::now();
+    assert!(turns.wait(DutyClass::Registration, soon()).await.is_none());
+    assert_eq!(begun.elapsed(), Duration::from_secs(1));
+    let begun = Instant::now();
+    for class in [DutyClass::Proposal, DutyClass::Attestation, DutyClass::Aggregate] {
+        for _ in 0..1_000 {
+            held.push(turns.wait(class, begun).await.expect("no turn is needed"));
+        }
+    }
+    // The two classes do not take each other's turns.
+    held.push(turns.wait(DutyClass::SelectionProof, begun).await.expect("a turn"));
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    drop(held.remove(0));
+    assert!(turns.wait(DutyClass::Registration, soon()).await.is_some());
 }

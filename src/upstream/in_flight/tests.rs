@@ -33,7 +33,9 @@ async fn twins_share_one_answer_and_a_late_one_gets_it_too() {
     let other_root =
         map.join_or_ask(key(1), root(2), Slot(7), || async { Ok(Signature([8; 96])) }).await;
     assert_eq!(other_root.0.ok(), Some(Signature([8; 96])));
-    map.join_or_ask(key(1), root(1), Slot(8), || async { Ok(Signature([9; 96])) }).await;
+    let (_, joined) =
+        map.join_or_ask(key(1), root(1), Slot(8), || async { Ok(Signature([9; 96])) }).await;
+    assert!(!joined, "and no longer");
 }
 
 #[tokio::test]
@@ -53,7 +55,7 @@ async fn a_failure_is_shared_and_forgotten() {
 async fn a_first_one_that_is_dropped_leaves_nothing_behind() {
     let map = InFlight::new(2);
     {
-        let asking = map.join_or_ask(key(1), root(1), Slot(1), || std::future::pending());
+        let asking = map.join_or_ask(key(1), root(1), Slot(1), std::future::pending);
         tokio::pin!(asking);
         let twin = map.join_or_ask(key(1), root(1), Slot(1), || async { unreachable!() });
         tokio::pin!(twin);

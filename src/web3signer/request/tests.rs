@@ -58,118 +58,105 @@ fn captured_requests_of_two_clients() {
     assert_eq!((captured.len(), with_root), (168, 117));
 }
 
-/// The vectors of the wire contract, section 2.8.
+/// The vectors of the wire contract, section 2.8: type, key, object and root. `$r1` stands for a
+/// root of sixty-four ones, `$sa` for a signature, `$key` for a public key, `$data` for a vote.
+const WIRE_CONTRACT: [[&str; 4]; 11] = [
+    [
+        "ATTESTATION",
+        "attestation",
+        "$data",
+        "0x7e5ef82a272eb7fedaad63122326080c4ef4dea49f8ca109eeb2d14c31c353b1",
+    ],
+    [
+        "BLOCK_V2",
+        "beacon_block",
+        r#"{"version":"FULU","block_header":{"slot":"13164545","proposer_index":"7",
+        "parent_root":$r4,"state_root":$r5,"body_root":$r6}}"#,
+        "0x4fce4aa6bd9f4e669ab0584f7bf3ec52aa74e8c83f38f56363a50be1fdd338ce",
+    ],
+    [
+        "RANDAO_REVEAL",
+        "randao_reveal",
+        r#"{"epoch":"411392"}"#,
+        "0x176d16f691a45835e5ec78bb2a35a9c6159935f8c8c253c1cefdea58e4677115",
+    ],
+    [
+        "AGGREGATION_SLOT",
+        "aggregation_slot",
+        r#"{"slot":"13164545"}"#,
+        "0x76f7a02bb079c37efc84eb5e8b5ca65cb07fbdaa80f2465358755a4deaacb43d",
+    ],
+    [
+        "AGGREGATE_AND_PROOF_V2",
+        "aggregate_and_proof",
+        r#"{"version":"fulu","data":{"aggregator_index":"9","aggregate":{
+        "aggregation_bits":"0x0103","data":$data,"signature":$sa,
+        "committee_bits":"0x0100000000000000"},"selection_proof":$sb}}"#,
+        "0xdf273061e0eb195506eaef6df95a6a058e9d345bd0982a67563df0af16384f22",
+    ],
+    [
+        "SYNC_COMMITTEE_MESSAGE",
+        "sync_committee_message",
+        r#"{"beacon_block_root":$r1,"slot":"13164545"}"#,
+        "0xddcdac142b31b09866749f137be246b8365288bd3ef4c50d485a2ca076ca08a3",
+    ],
+    [
+        "SYNC_COMMITTEE_SELECTION_PROOF",
+        "sync_aggregator_selection_data",
+        r#"{"slot":"13164545","subcommittee_index":"2"}"#,
+        "0x14a622321572a5a99e6612330a64441a04b2ff34b7bc9cb075dcc31d488963cc",
+    ],
+    [
+        "SYNC_COMMITTEE_CONTRIBUTION_AND_PROOF",
+        "contribution_and_proof",
+        r#"{"aggregator_index":"9","selection_proof":$sb,"contribution":{"slot":"13164545",
+        "beacon_block_root":$r1,"subcommittee_index":"2",
+        "aggregation_bits":"0x00000000000000000000000000000001","signature":$sa}}"#,
+        "0x33c0b55cae7a1d9adf66536bdb5627a9950971a8ea9a97b54417f2b087b5d841",
+    ],
+    [
+        "VALIDATOR_REGISTRATION",
+        "validator_registration",
+        r#"{"fee_recipient":"0x7777777777777777777777777777777777777777","gas_limit":60000000,
+        "timestamp":"1767225600","pubkey":$key}"#,
+        "0x7ad4bbb9bbe47bfb0e90c26ca90f408eca18b264f5c5a6bf1a136b254c3df33b",
+    ],
+    [
+        "DEPOSIT",
+        "deposit",
+        r#"{"pubkey":$key,"withdrawal_credentials":$r9,"amount":"32000000000",
+        "genesis_fork_version":"00000000"}"#,
+        "0x181b105723dc80e3a12d0a327d70bbbb26f4a79f2c7ce15181b24c398da62dbf",
+    ],
+    [
+        "VOLUNTARY_EXIT",
+        "voluntary_exit",
+        r#"{"epoch":"411392","validator_index":"7"}"#,
+        "0x0488d329b5254cbef4b15e84729965a7d7674a67e991510dbf96b1181694b946",
+    ],
+];
+const DATA: &str = r#"{"slot":"13164545","index":"0","beacon_block_root":$r1,
+    "source":{"epoch":"411391","root":$r2},"target":{"epoch":"411392","root":$r3}}"#;
+
+/// The object of a vector, with everything in the place of what stands for it.
+fn expand(object: &str) -> String {
+    let mut object = object.replace("$data", DATA);
+    for digit in '1'..='9' {
+        let root = format!("\"0x{}\"", digit.to_string().repeat(64));
+        object = object.replace(&format!("$r{digit}"), &root);
+    }
+    for digit in ["a", "b"] {
+        let signature = format!("\"0x{}\"", digit.repeat(192));
+        object = object.replace(&format!("$s{digit}"), &signature);
+    }
+    object.replace("$key", &format!("\"0x{}\"", "8".repeat(96)))
+}
+
 #[test]
 fn roots_of_the_wire_contract() {
-    let r = |digit: &str| format!("\"0x{}\"", digit.repeat(64));
-    let s = |digit: &str| format!("\"0x{}\"", digit.repeat(192));
-    let data = format!(
-        r#"{{"slot":"13164545","index":"0","beacon_block_root":{},
-            "source":{{"epoch":"411391","root":{}}},"target":{{"epoch":"411392","root":{}}}}}"#,
-        r("1"),
-        r("2"),
-        r("3")
-    );
-    let key = format!("\"0x{}\"", "8".repeat(96));
-    let cases = [
-        (
-            "ATTESTATION",
-            "attestation",
-            data.clone(),
-            "0x7e5ef82a272eb7fedaad63122326080c4ef4dea49f8ca109eeb2d14c31c353b1",
-        ),
-        (
-            "BLOCK_V2",
-            "beacon_block",
-            format!(
-                r#"{{"version":"FULU","block_header":{{"slot":"13164545","proposer_index":"7",
-                "parent_root":{},"state_root":{},"body_root":{}}}}}"#,
-                r("4"),
-                r("5"),
-                r("6")
-            ),
-            "0x4fce4aa6bd9f4e669ab0584f7bf3ec52aa74e8c83f38f56363a50be1fdd338ce",
-        ),
-        (
-            "RANDAO_REVEAL",
-            "randao_reveal",
-            r#"{"epoch":"411392"}"#.into(),
-            "0x176d16f691a45835e5ec78bb2a35a9c6159935f8c8c253c1cefdea58e4677115",
-        ),
-        (
-            "AGGREGATION_SLOT",
-            "aggregation_slot",
-            r#"{"slot":"13164545"}"#.into(),
-            "0x76f7a02bb079c37efc84eb5e8b5ca65cb07fbdaa80f2465358755a4deaacb43d",
-        ),
-        (
-            "AGGREGATE_AND_PROOF_V2",
-            "aggregate_and_proof",
-            format!(
-                r#"{{"version":"fulu","data":{{"aggregator_index":"9","aggregate":{{
-                "aggregation_bits":"0x0103","data":{data},"signature":{},
-                "committee_bits":"0x0100000000000000"}},"selection_proof":{}}}}}"#,
-                s("a"),
-                s("b")
-            ),
-            "0xdf273061e0eb195506eaef6df95a6a058e9d345bd0982a67563df0af16384f22",
-        ),
-        (
-            "SYNC_COMMITTEE_MESSAGE",
-            "sync_committee_message",
-            format!(r#"{{"beacon_block_root":{},"slot":"13164545"}}"#, r("1")),
-            "0xddcdac142b31b09866749f137be246b8365288bd3ef4c50d485a2ca076ca08a3",
-        ),
-        (
-            "SYNC_COMMITTEE_SELECTION_PROOF",
-            "sync_aggregator_selection_data",
-            r#"{"slot":"13164545","subcommittee_index":"2"}"#.into(),
-            "0x14a622321572a5a99e6612330a64441a04b2ff34b7bc9cb075dcc31d488963cc",
-        ),
-        (
-            "SYNC_COMMITTEE_CONTRIBUTION_AND_PROOF",
-            "contribution_and_proof",
-            format!(
-                r#"{{"aggregator_index":"9","selection_proof":{},"contribution":{{"slot":"13164545",
-                "beacon_block_root":{},"subcommittee_index":"2",
-                "aggregation_bits":"0x{}01","signature":{}}}}}"#,
-                s("b"),
-                r("1"),
-                "00".repeat(15),
-                s("a")
-            ),
-            "0x33c0b55cae7a1d9adf66536bdb5627a9950971a8ea9a97b54417f2b087b5d841",
-        ),
-        (
-            "VALIDATOR_REGISTRATION",
-            "validator_registration",
-            format!(
-                r#"{{"fee_recipient":"0x{}","gas_limit":60000000,"timestamp":"1767225600",
-                "pubkey":{key}}}"#,
-                "7".repeat(40)
-            ),
-            "0x7ad4bbb9bbe47bfb0e90c26ca90f408eca18b264f5c5a6bf1a136b254c3df33b",
-        ),
-        (
-            "DEPOSIT",
-            "deposit",
-            format!(
-                r#"{{"pubkey":{key},"withdrawal_credentials":{},"amount":"32000000000",
-                "genesis_fork_version":"00000000"}}"#,
-                r("9")
-            ),
-            "0x181b105723dc80e3a12d0a327d70bbbb26f4a79f2c7ce15181b24c398da62dbf",
-        ),
-        (
-            "VOLUNTARY_EXIT",
-            "voluntary_exit",
-            r#"{"epoch":"411392","validator_index":"7"}"#.into(),
-            "0x0488d329b5254cbef4b15e84729965a7d7674a67e991510dbf96b1181694b946",
-        ),
-    ];
-    for (kind, key, object, expected) in cases {
+    for [kind, key, object, expected] in WIRE_CONTRACT {
         // `type` last and in another case: neither order nor case matter
-        let kind = kind.to_lowercase();
+        let (kind, object) = (kind.to_lowercase(), expand(object));
         let body = format!(r#"{{"{key}":{object},"proofs":[{{}}],{FORK_INFO},"type":"{kind}"}}"#);
         let request = parse(body.as_bytes()).unwrap();
         assert_eq!(root(&request, &mainnet()), expected, "{kind}");
@@ -197,7 +184,7 @@ fn error(body: &str) -> String {
 }
 
 #[test]
-fn errors_name_the_field() {
+fn epochs_are_uint64_and_nothing_else() {
     let attestation = |epoch: &str| {
         format!(
             r#"{{"type":"ATTESTATION","attestation":{{"slot":"1","index":"0","beacon_block_root":
@@ -227,51 +214,70 @@ fn errors_name_the_field() {
         assert!(error.starts_with("attestation.source.epoch: invalid "), "{error}");
         assert!(error.contains("expected a uint64 as a decimal string or number"), "{error}");
     }
+}
+
+/// Bodies and what is said of them; `$reveal` and `$fork` stand for what a RANDAO reveal needs.
+const BAD_BODIES: [(&str, &str); 21] = [
+    ("", "the body is empty"),
+    (" \n", "the body is empty"),
+    ("nope", "the body is not a JSON object"),
+    ("{}", "type: missing"),
+    ("[]", "the body is not a JSON object"),
+    (r#"{"type"}"#, "expected `:` at line 1 column 8"),
+    (r#"{"type":null}"#, "type: missing"),
+    (r#"{"type":7}"#, "type: invalid type: integer `7`, expected the name of a type"),
+    (r#"{"type":"FOO\n"}"#, r#"type: "FOO\n" is not known"#),
+    (r#"{"type":"ATTESTATION"}"#, "attestation: missing, and ATTESTATION is about it"),
+    ("{$reveal}", "fork_info: missing, and RANDAO_REVEAL cannot be signed without"),
+    (r#"{$reveal,"fork_info":{}}"#, "fork_info: missing field `fork`"),
+    (
+        r#"{$reveal,"signingRoot":"0x",$fork}"#,
+        "signingRoot: expected 32 bytes of hex, found 0 hex digits",
+    ),
+    (
+        r#"{$reveal,"signing_root":"0xzz",$fork}"#,
+        "signing_root: expected 32 bytes of hex, found 2 hex digits",
+    ),
+    (r#"{$reveal,"type":"RANDAO_REVEAL",$fork}"#, "duplicate field `type`"),
+    (r#"{$reveal,"signingRoot":null,"signing_root":null,$fork}"#, "duplicate field `signingRoot`"),
+    ("{$reveal,$fork} x", "body: trailing characters"),
+    (
+        r#"{$reveal,"beacon_block":{"version":"fulu"}}"#,
+        r#"beacon_block.version: invalid value: string "fulu", expected the name of a fork in upper"#,
+    ),
+    (
+        r#"{"type":"BLOCK_V2","beacon_block":{"version":"FULU"}}"#,
+        "beacon_block.block_header: missing",
+    ),
+    (r#"{"type":"BLOCK_V2","beacon_block":{}}"#, "beacon_block.version: missing"),
+    (
+        r#"{"type":"AGGREGATE_AND_PROOF","aggregate_and_proof":{"version":"electra"}}"#,
+        "aggregate_and_proof.aggregator_index: missing",
+    ),
+];
+
+#[test]
+fn errors_name_the_field() {
     let reveal = r#""type":"RANDAO_REVEAL","randao_reveal":{"epoch":"1"}"#;
-    let cases = [
-        (String::new(), "the body is empty"),
-        (" \n".into(), "the body is empty"),
-        ("nope".into(), "the body is not a JSON object"),
-        ("{}".into(), "type: missing"),
-        ("[]".into(), "the body is not a JSON object"),
-        (r#"{"type"}"#.into(), "expected `:` at line 1 column 8"),
-        (r#"{"type":null}"#.into(), "type: missing"),
-        (r#"{"type":7}"#.into(), "type: invalid type: integer `7`, expected the name of a type"),
-        (r#"{"type":"FOO\n"}"#.into(), r#"type: "FOO\n" is not known"#),
-        (r#"{"type":"ATTESTATION"}"#.into(), "attestation: missing, and ATTESTATION is about it"),
-        (format!("{{{reveal}}}"), "fork_info: missing, and RANDAO_REVEAL cannot be signed without"),
-        (format!(r#"{{{reveal},"fork_info":{{}}}}"#), "fork_info: missing field `fork`"),
-        (
-            format!(r#"{{{reveal},"signingRoot":"0x",{FORK_INFO}}}"#),
-            "signingRoot: expected 32 bytes of hex, found 0 hex digits",
-        ),
-        (
-            format!(r#"{{{reveal},"signing_root":"0xzz",{FORK_INFO}}}"#),
-            "signing_root: expected 32 bytes of hex, found 2 hex digits",
-        ),
-        (format!(r#"{{{reveal},"type":"RANDAO_REVEAL",{FORK_INFO}}}"#), "duplicate field `type`"),
-        (
-            format!(r#"{{{reveal},"signingRoot":null,"signing_root":null,{FORK_INFO}}}"#),
-            "duplicate field `signingRoot`",
-        ),
-        (format!("{{{reveal},{FORK_INFO}}} x"), "body: trailing characters"),
-        (
-            format!(r#"{{{reveal},"beacon_block":{{"version":"fulu"}}}}"#),
-            r#"beacon_block.version: invalid value: string "fulu", expected the name of a fork in upper"#,
-        ),
-        (
-            r#"{"type":"BLOCK_V2","beacon_block":{"version":"FULU"}}"#.into(),
-            "beacon_block.block_header: missing",
-        ),
-        (r#"{"type":"BLOCK_V2","beacon_block":{}}"#.into(), "beacon_block.version: missing"),
-        (
-            r#"{"type":"AGGREGATE_AND_PROOF","aggregate_and_proof":{"version":"electra"}}"#.into(),
-            "aggregate_and_proof.aggregator_index: missing",
-        ),
-    ];
-    for (body, expected) in cases {
+    for (body, expected) in BAD_BODIES {
+        let body = body.replace("$reveal", reveal).replace("$fork", FORK_INFO);
         let error = error(&body);
         assert!(error.contains(expected), "{body}\n  {error}\n  {expected}");
+    }
+}
+
+#[test]
+fn bit_fields_that_cannot_be_are_named() {
+    let [kind, key, object, _] = WIRE_CONTRACT[4];
+    for (good, bad, expected) in [
+        ("0x0103", "0x0100", "aggregation_bits: expected a bit list"),
+        ("0x0103", "0x", "aggregation_bits: expected a bit list"),
+        ("0x0103", "0x010", "aggregation_bits: expected whole bytes of hex"),
+        ("0x0100000000000000", "0x", "committee_bits: expected a bit vector"),
+    ] {
+        let object = expand(object).replace(&format!("\"{good}\""), &format!("\"{bad}\""));
+        let error = error(&format!(r#"{{"{key}":{object},{FORK_INFO},"type":"{kind}"}}"#));
+        assert!(error.contains(expected), "{error}");
     }
 }
 

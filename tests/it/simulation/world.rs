@@ -1,466 +1,448 @@
-//! The world of one seed: validator clients, one gate at a time, its disk, its witness, its clocks.
-//!
-//! One thread chooses what happens next. The recorder's thread writes only when it is let, so the
-//! same seed gives the same run.
+//! One seed's world: the machine, the clients, the signer's oracle, and the steps of the game.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
+use std::future::Future;
+use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use portcullis::clock::Now;
-use portcullis::eth::SigningRoot;
+use portcullis::clock::ClockHealth;
+use portcullis::enrolment::{Declaration, Declarations, Keys};
 use portcullis::sign::Granted;
-use portcullis::web3signer::request::SigningRequest;
-use slashing_db::testing::MemoryDisk;
-use slashing_db::witness::Witness;
-use slashing_db::witness::testing::MemoryWitness;
-use slashing_db::{BootTime, Pending, Permit, RecordError, RenewError, Store};
+use portcullis::validators::Standing;
+use slashing_db::testing::Fault;
+use slashing_db::witness::testing::Failure;
+use slashing_db::{Pending, Permit, SigningRoot};
 
-use super::chain::{
-    GENESIS_S, SLOT_NS, SLOTS_PER_EPOCH, attests_in, block, justified, public_key, randao, vote,
-};
-use super::oracle::{Admitted, Circumstances, LeaseModel, Said, Signer, explains, slot_of};
-use super::process::{PLACES, Process, params};
-use crate::chance::Chance;
+use super::clients::{Ask, Chain, Client, anything, duties, slashable};
+use super::machine::{EXITS_IN_ALL, EXITS_PER_KEY, Machine, SLOTS_PER_EPOCH};
+use super::random::Random;
+use super::signer::History;
 
-/// All keys; some of them are enrolled later.
-pub(super) const KEYS: usize = 64;
-const KEYS_AT_FIRST: usize = 56;
-const FIRST_EPOCH: u64 = 100;
-/// How long a client goes on asking for a vote, in slots.
-const VOTE_TRIES_SLOTS: u64 = 8;
-
-/// What may happen beside honest duties.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Whether anything ever goes wrong in a world, beside hostile clients and kills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Weather {
-    /// Nothing.
-    Calm,
-    /// Everything.
-    Wild,
+    Fair,
+    Foul,
 }
 
-/// One request of a client; an honest duty by its number.
-#[derive(Clone)]
-pub(super) struct Ask {
-    pub(super) key: usize,
-    pub(super) honest: Option<u64>,
-    pub(super) request: SigningRequest,
-}
-
-/// Queued, not durable.
-pub(super) struct Waiting {
-    pub(super) ask: Ask,
-    pub(super) root: SigningRoot,
-    pub(super) pending: Pending,
-}
-
-/// Durable or in no need of it, and not forwarded.
-pub(super) struct Permitted {
-    pub(super) ask: Ask,
-    pub(super) root: SigningRoot,
-    pub(super) permit: Permit,
-}
-
-/// A process and what it holds in its hands: all this a crash takes away.
-pub(super) struct Running {
-    pub(super) process: Process,
-    pub(super) disk: MemoryDisk,
-    pub(super) lease: LeaseModel,
-    pub(super) admitted: Vec<Admitted>,
-    pub(super) waiting: Vec<Waiting>,
-    pub(super) permitted: Vec<Permitted>,
-    pub(super) reserved_epoch: u64,
-    pub(super) reserved_slot: u64,
-    pub(super) renewed_ns: u64,
-    /// What the wall clock was wrong by at the last renewal that was granted.
-    pub(super) renewed_under_skew_ns: i64,
-    pub(super) is_poisoned: bool,
-    pub(super) is_held: bool,
-}
-
-/// A duty of an honest client, until it is signed or its time is over.
-struct Honest {
-    ask: Ask,
-    until_slot: u64,
-    reason: Option<&'static str>,
-}
-
-/// A copy of the disk that somebody may open later.
-pub(super) struct Copy {
-    pub(super) disk: MemoryDisk,
-    /// Whether the witness has heard of something that the copy does not have.
-    pub(super) is_stale: bool,
-}
-
-/// What happened, in figures.
+/// What happened, for the assertion that enough did.
 #[derive(Default)]
-pub(super) struct Figures {
+pub(super) struct Tally {
     pub(super) duties: u64,
-    pub(super) requests: u64,
-    pub(super) honest: u64,
-    pub(super) honest_signed: u64,
-    pub(super) lost: BTreeMap<&'static str, u64>,
+    pub(super) left: u64,
+    pub(super) events: BTreeMap<&'static str, u64>,
     pub(super) refused: BTreeMap<&'static str, u64>,
-    pub(super) mishaps: BTreeMap<&'static str, u64>,
-    /// A digest of the whole run.
-    pub(super) digest: u64,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.duties += other.duties;
+        self.left += other.left;
+        for (event, count) in &other.events {
+            *self.events.entry(event).or_default() += count;
+        }
+        for (code, count) in &other.refused {
+            *self.refused.entry(code).or_default() += count;
+        }
+    }
+
+    fn count(&mut self, event: &'static str) {
+        *self.events.entry(event).or_default() += 1;
+    }
 }
 
 pub(super) struct World {
-    pub(super) chance: Chance,
-    pub(super) weather: Weather,
-    pub(super) true_ns: u64,
-    /// The gate's wall clock, less the true time.
-    pub(super) skew_ns: i64,
-    pub(super) boot: u64,
-    pub(super) booted_ns: u64,
-    pub(super) witness: MemoryWitness,
-    pub(super) running: Running,
-    pub(super) copy: Option<Copy>,
-    pub(super) signer: Signer,
-    pub(super) figures: Figures,
-    honest: BTreeMap<u64, Honest>,
+    weather: Weather,
+    random: Random,
+    machine: Machine,
+    histories: Vec<History>,
+    justified: u64,
+    again: Vec<Ask>,
+    /// Permits that wait for the signer.
+    on_the_way: Vec<(Ask, Permit)>,
+    /// The skew of the wall clock at the last renewal.
+    renewed_at: i64,
+    /// Keys that an operator has disabled and not brought back yet.
+    away: Vec<usize>,
+    pub(super) tally: Tally,
 }
 
 impl World {
     pub(super) fn new(seed: u64, weather: Weather) -> Self {
-        let true_ns = GENESIS_S * 1_000_000_000 + FIRST_EPOCH * SLOTS_PER_EPOCH * SLOT_NS;
-        let now = Now { unix_ns: true_ns, boot: BootTime(1) };
-        let disk = MemoryDisk::new();
-        let state = Store::init_with(&params(now, 0), &mut disk.engine()).expect("a new store");
-        let witness = MemoryWitness::new(state);
-        let (process, records) = Process::start(&disk, &witness, now, 0).expect("a new store");
-        let mut world = Self {
-            chance: Chance::new(seed),
+        let mut random = Random(seed);
+        let keys = 16 + random.below(49) as usize;
+        let places_max = match weather {
+            Weather::Fair => 4_096,
+            Weather::Foul => random.one_of(&[8, 24, 4_096]),
+        };
+        Self {
             weather,
-            true_ns,
-            skew_ns: 0,
-            boot: 0,
-            booted_ns: true_ns - 1,
-            witness,
-            running: Running::new(process, disk, &records, now),
-            copy: None,
-            signer: Signer::default(),
-            figures: Figures::default(),
-            honest: BTreeMap::new(),
-        };
-        for key in 0..KEYS_AT_FIRST {
-            world.enrol_new(key);
-        }
-        world
-    }
-
-    /// Lets slots pass until so many duties have been asked for, then settles all that is open.
-    pub(super) fn run(&mut self, duties: u64) {
-        while self.figures.duties < duties {
-            self.pass_slot();
-        }
-        self.settle();
-        self.forward(usize::MAX);
-        self.expire(u64::MAX);
-        assert_eq!(self.honest.len(), 0, "duties without an end");
-        let lost: u64 = self.figures.lost.values().sum();
-        assert_eq!(self.figures.honest, self.figures.honest_signed + lost);
-    }
-
-    fn pass_slot(&mut self) {
-        let slot = slot_of(self.true_ns);
-        let mut agenda = self.agenda(slot);
-        self.chance.shuffle(&mut agenda);
-        let gap_ns = SLOT_NS / (agenda.len() as u64 + 1);
-        let is_calm = self.weather == Weather::Calm;
-        // All at once, while the disk stands still: queues fill up.
-        let is_burst = !is_calm && self.chance.one_in(4);
-        for ask in agenda {
-            if !is_burst && self.chance.one_in(3) {
-                let ns = self.chance.below(gap_ns * 3);
-                self.advance(ns);
-            }
-            self.ask(ask);
-            if self.chance.one_in(8) {
-                self.poll();
-            }
-            if is_calm || !is_burst && self.chance.one_in(4) {
-                self.settle();
-            }
-            if is_calm || self.chance.one_in(3) {
-                let count = self.chance.below(6);
-                self.forward(usize::try_from(count).expect("a small number"));
-            }
-            if !is_calm && self.chance.one_in(24) {
-                self.mishap();
-            }
-        }
-        if slot_of(self.true_ns) == slot {
-            let next_ns = GENESIS_S * 1_000_000_000 + (slot + 1) * SLOT_NS;
-            self.advance(next_ns - self.true_ns);
-        }
-        if is_calm || !self.chance.one_in(4) {
-            self.settle();
-            self.forward(usize::MAX);
-        }
-        self.expire(slot);
-    }
-
-    /// What the clients ask for in `slot`.
-    fn agenda(&mut self, slot: u64) -> Vec<Ask> {
-        let mut agenda = Vec::new();
-        let epoch = slot / SLOTS_PER_EPOCH;
-        for id in self.honest.keys().copied().collect::<Vec<_>>() {
-            if self.chance.one_in(2) {
-                agenda.push(self.honest[&id].ask.clone());
-            }
-        }
-        for key in (0..KEYS).filter(|key| attests_in(*key, slot)) {
-            let request = vote(slot, justified(epoch), 1);
-            agenda.push(self.honest(key, request, slot + VOTE_TRIES_SLOTS));
-            while self.weather == Weather::Wild && self.chance.one_in(2) {
-                agenda.push(self.second_vote(key, slot));
-            }
-        }
-        if self.chance.one_in(2) {
-            let key = usize::try_from(self.chance.below(KEYS as u64)).expect("an index");
-            agenda.push(self.honest(key, block(slot, 1), slot + 1));
-            agenda.push(self.honest(key, randao(slot), slot + 1));
-            while self.weather == Weather::Wild && self.chance.one_in(2) {
-                agenda.push(self.second_block(key, slot));
-            }
-        }
-        agenda
-    }
-
-    fn honest(&mut self, key: usize, request: SigningRequest, until_slot: u64) -> Ask {
-        let id = self.figures.honest;
-        self.figures.honest += 1;
-        self.figures.duties += 1;
-        let ask = Ask { key, honest: Some(id), request };
-        self.honest.insert(id, Honest { ask: ask.clone(), until_slot, reason: None });
-        ask
-    }
-
-    /// A vote of a second client with the same key: lagging, on a fork, or simply the same.
-    fn second_vote(&mut self, key: usize, slot: u64) -> Ask {
-        let source = justified(slot / SLOTS_PER_EPOCH);
-        let (slot, source, head) = match self.chance.below(8) {
-            0 => (slot, source, 1),
-            1 => (slot, source - 1, 1),
-            2 => (slot, source + 1, 2),
-            3 => (slot - SLOTS_PER_EPOCH, source + 1, 2),
-            4 => (slot - SLOTS_PER_EPOCH, source - 1, 2),
-            5 => (slot + SLOTS_PER_EPOCH, source - 2, 3),
-            6 => (slot + 1, source, 2),
-            _ => (slot, source, 2),
-        };
-        self.figures.duties += 1;
-        Ask { key, honest: None, request: vote(slot, source, head) }
-    }
-
-    fn second_block(&mut self, key: usize, slot: u64) -> Ask {
-        let (slot, body) = self.chance.pick(&[(slot, 1), (slot, 2), (slot - 1, 3), (slot + 1, 2)]);
-        self.figures.duties += 1;
-        Ask { key, honest: None, request: block(slot, body) }
-    }
-
-    /// Steps 3 to 7 of the path, up to the recorder's queue.
-    pub(super) fn ask(&mut self, ask: Ask) {
-        self.figures.requests += 1;
-        let gate = &self.running.process.gate;
-        let now = gate.clock.now();
-        let duty = &ask.request.duty;
-        let granted = gate.root(&ask.request, now).and_then(|root| {
-            gate.grant(&public_key(ask.key), duty, root, now).map(|granted| (root, granted))
-        });
-        match granted {
-            Err(not_signed) => {
-                let code = not_signed.code();
-                self.assert_explained(&ask, code, now);
-                self.answer(&ask, code);
-            }
-            Ok((root, Granted::AtOnce(permit))) => {
-                self.running.permitted.push(Permitted { ask, root, permit });
-            }
-            Ok((root, Granted::Recorded(pending))) => {
-                let said = Said::of(duty).expect("slashable");
-                self.running.admitted[ask.key].add(said);
-                self.running.waiting.push(Waiting { ask, root, pending });
-                if !self.running.is_held {
-                    // The recorder is at the disk's door with this record alone.
-                    self.running.disk.wait_until_held();
-                    self.running.is_held = true;
-                }
-            }
+            machine: Machine::new(keys, places_max),
+            random,
+            histories: (0..keys).map(|_| History::default()).collect(),
+            justified: 198,
+            again: Vec::new(),
+            on_the_way: Vec::new(),
+            renewed_at: 0,
+            away: Vec::new(),
+            tally: Tally::default(),
         }
     }
 
-    fn assert_explained(&self, ask: &Ask, code: &'static str, now: Now) {
-        let running = &self.running;
-        let circumstances = Circumstances {
-            admitted: &running.admitted[ask.key],
-            slot: slot_of(now.unix_ns),
-            reach_slot: slot_of(now.unix_ns + SLOT_NS),
-            reserved_epoch: running.reserved_epoch,
-            reserved_slot: running.reserved_slot,
-            waiting: running.waiting.len(),
-            places: PLACES,
-            is_poisoned: running.is_poisoned,
-        };
-        let duty = &ask.request.duty;
-        assert!(explains(code, duty, &circumstances), "{code} does not hold of {duty:?}");
+    /// A third of a slot.
+    pub(super) fn play(&mut self, third: u64) {
+        self.machine.pass(4);
+        if self.weather == Weather::Foul {
+            self.befall_clocks();
+        }
+        self.renew();
+        let asks = self.asks(third);
+        let mut rest = asks.as_slice();
+        while !rest.is_empty() {
+            let count = (1 + self.random.below(24) as usize).min(rest.len());
+            let (burst, others) = rest.split_at(count);
+            self.burst(burst);
+            rest = others;
+        }
+        if self.weather == Weather::Foul && self.random.percent(15) {
+            self.operate();
+        }
+        for (ask, permit) in std::mem::take(&mut self.on_the_way) {
+            self.leave(ask, permit);
+        }
+        if self.random.percent(2) {
+            self.stop_cleanly();
+        } else if self.random.percent(2) {
+            self.crash("killed");
+        }
     }
 
-    /// Asks every waiting record whether it is durable, as an executor does.
-    fn poll(&mut self) {
-        let mut context = Context::from_waker(Waker::noop());
-        for mut waiting in std::mem::take(&mut self.running.waiting) {
-            match Pin::new(&mut waiting.pending).poll(&mut context) {
-                Poll::Pending => self.running.waiting.push(waiting),
-                Poll::Ready(result) => self.recorded(waiting.ask, waiting.root, result),
+    fn chain(&self) -> Chain {
+        let slot = self.machine.elapsed / 12_000_000_000;
+        Chain { slot, slots_per_epoch: SLOTS_PER_EPOCH, justified: self.justified }
+    }
+
+    /// The honest client first, its twin late, the hostile one at any time.
+    fn asks(&mut self, third: u64) -> Vec<Ask> {
+        let keys = self.histories.len();
+        let chain = self.chain();
+        if chain.epoch() > self.justified + 1 && self.random.percent(30) {
+            self.justified = chain.epoch() - 1 - self.random.below(2).min(chain.epoch() - 1);
+        }
+        let chain = self.chain();
+        let mut asks = std::mem::take(&mut self.again);
+        match third {
+            0 => asks.extend(duties(Client::Honest, chain, keys, 1)),
+            1 if self.random.percent(60) => asks.extend(duties(Client::Twin, chain, keys, 2)),
+            _ => {}
+        }
+        for _ in 0..self.random.below(8) {
+            let key = self.random.below(keys as u64) as usize;
+            let random = &mut self.random;
+            match self.weather {
+                Weather::Foul if random.percent(40) => asks.push(anything(random, key, chain)),
+                _ => asks.extend(slashable(random, key, &self.histories[key])),
             }
         }
+        asks
     }
 
-    /// Lets the disk write all that waits, and waits for it.
-    pub(super) fn settle(&mut self) {
-        self.running.disk.resume();
-        for waiting in std::mem::take(&mut self.running.waiting) {
-            self.recorded(waiting.ask, waiting.root, waiting.pending.wait());
+    fn befall_clocks(&mut self) {
+        if self.random.percent(3) {
+            self.tally.count("clock set");
+            let seconds = self.random.one_of(&[-700, -90, -13, -2, 0, 0, 0, 2, 13, 90, 700]);
+            self.machine.skew = seconds * 1_000_000_000;
         }
-        while self.running.process.gate.recorder.stats().places_taken > 0 {
-            std::thread::yield_now(); // given back just after the answer
+        if self.random.percent(2) {
+            self.tally.count("suspended");
+            self.machine.pass(11);
         }
-        self.running.disk.pause();
-        self.running.is_held = false;
+        self.machine.pass(0);
     }
 
-    fn recorded(&mut self, ask: Ask, root: SigningRoot, result: Result<Permit, RecordError>) {
-        match result {
-            Ok(permit) => self.running.permitted.push(Permitted { ask, root, permit }),
+    fn renew(&mut self) {
+        if self.weather == Weather::Foul && self.random.percent(4) {
+            self.tally.count("renewal fault");
+            match self.random.below(3) {
+                0 => self.machine.witness.fail_next(Failure::BeforeWriting),
+                1 => self.machine.witness.fail_next(Failure::AfterWriting),
+                _ => return, // the renewing thread gets no turn
+            }
+            let _ = self.machine.gate().store.renew(self.machine.store_now());
+            if self.random.percent(30) {
+                self.crash("killed while renewing");
+            }
+            return;
+        }
+        match self.machine.gate().store.renew(self.machine.store_now()) {
+            Ok(()) => self.renewed_at = self.machine.skew,
             Err(error) => {
-                assert_eq!(error, RecordError::Poisoned, "one owner, one order");
-                self.running.end();
-                self.answer(&ask, error.code());
+                assert_eq!(self.weather, Weather::Foul, "{error:?}");
+                self.crash("restarted for its lease");
             }
         }
     }
 
-    /// Steps 8 and 9 for up to `count` permits, in any order: the lease, then the signer.
-    pub(super) fn forward(&mut self, count: usize) {
-        for _ in 0..count.min(self.running.permitted.len()) {
-            let index = self.chance.below(self.running.permitted.len() as u64);
-            let index = usize::try_from(index).expect("an index");
-            let Permitted { ask, root, permit } = self.running.permitted.swap_remove(index);
-            let boot = self.running.process.now().boot;
-            let redeemed = permit.redeem(boot);
-            self.running.lease.judge(boot.0, redeemed.err());
-            match redeemed {
-                Err(_) => self.answer(&ask, "lease_lapsed"),
-                Ok(redeemed) => {
-                    let key = slashing_db::PublicKey(public_key(ask.key).0);
-                    assert_eq!((redeemed.public_key(), redeemed.signing_root().0), (&key, root.0));
-                    let durable = self.running.disk.key(&key).expect("an enrolled key");
-                    self.signer.sign(ask.key, Said::of(&ask.request.duty), root, &durable);
-                    self.sign(&ask);
+    /// Several requests at once, and what befalls them on the way.
+    fn burst(&mut self, asks: &[Ask]) {
+        if self.weather == Weather::Fair {
+            let pending = self.decide(asks);
+            return self.settle(pending);
+        }
+        match self.random.below(100) {
+            0..8 => self.held(asks),
+            8..12 => {
+                let fault = [Fault::Io, Fault::NoSpace, Fault::IoAfterWrite, Fault::Panic];
+                let fault = self.random.one_of(&fault);
+                self.tally.count("disk fault");
+                self.machine.disk.fail_commit(self.random.below(3), fault);
+                let pending = self.decide(asks);
+                self.settle(pending);
+                self.crash("restarted for its disk");
+            }
+            12..15 => {
+                let pending = self.decide(asks);
+                let permits: Vec<_> =
+                    pending.into_iter().map(|(_, pending)| pending.wait()).collect();
+                drop(permits);
+                self.crash("killed with permits unused");
+            }
+            15..18 => {
+                for (ask, pending) in self.decide(asks) {
+                    let Ok(permit) = pending.wait() else { continue };
+                    let _ = permit.redeem(self.machine.now().boot);
+                    self.again.push(ask);
                 }
+                self.crash("killed before forwarding");
+            }
+            18..20 if self.renewed_at == self.machine.skew => self.fail_over(asks),
+            _ => {
+                let pending = self.decide(asks);
+                self.settle(pending);
             }
         }
     }
 
-    fn sign(&mut self, ask: &Ask) {
-        self.note(ask.key as u64 + 1);
-        if let Some(id) = ask.honest
-            && self.honest.remove(&id).is_some()
-        {
-            self.figures.honest_signed += 1;
+    /// Asks while the disk stands still: nobody may have a permit before it moves.
+    fn held(&mut self, asks: &[Ask]) {
+        self.machine.disk.pause();
+        let pending = self.decide(asks);
+        if pending.is_empty() {
+            return self.machine.disk.resume();
         }
-    }
-
-    /// A client hears that its request was not signed.
-    pub(super) fn answer(&mut self, ask: &Ask, code: &'static str) {
-        self.note(code.len() as u64 * 1_000 + ask.key as u64);
-        *self.figures.refused.entry(code).or_default() += 1;
-        if let Some(honest) = ask.honest.and_then(|id| self.honest.get_mut(&id)) {
-            honest.reason = Some(code);
-        }
-    }
-
-    fn note(&mut self, event: u64) {
-        let digest = self.figures.digest ^ event ^ self.true_ns;
-        self.figures.digest = digest.wrapping_mul(0x0000_0100_0000_01b3);
-    }
-
-    /// The clients give up what is too late; what they lost has to have a reason.
-    fn expire(&mut self, slot: u64) {
-        let running = &self.running;
-        let waiting = running.waiting.iter().map(|it| it.ask.honest);
-        let permitted = running.permitted.iter().map(|it| it.ask.honest);
-        let in_hand: Vec<u64> = waiting.chain(permitted).flatten().collect();
-        let lost = &mut self.figures.lost;
-        self.honest.retain(|id, honest| {
-            let stays = honest.until_slot > slot || in_hand.contains(id);
-            if !stays {
-                let reason = honest.reason.expect("a duty was lost without a stated reason");
-                *lost.entry(reason).or_default() += 1;
+        self.machine.disk.wait_until_held();
+        let mut still = Vec::new();
+        for (ask, mut waiting) in pending {
+            match pin!(&mut waiting).poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Pending => still.push((ask, waiting)),
+                Poll::Ready(Ok(permit)) => self.leave(ask, permit), // the oracle looks at the disk
+                Poll::Ready(Err(error)) => self.refuse(&ask, error.code()),
             }
-            stays
+        }
+        self.tally.count("disk held");
+        if self.random.percent(50) {
+            self.again.extend(still.iter().map(|(ask, _)| ask.clone()));
+            return self.crash("killed while committing");
+        }
+        self.machine.disk.resume();
+        self.settle(still);
+    }
+
+    fn decide(&mut self, asks: &[Ask]) -> Vec<(Ask, Pending)> {
+        let mut pending = Vec::new();
+        for ask in asks {
+            self.tally.duties += 1;
+            let gate = self.machine.gate();
+            let key = &self.machine.keys[ask.key];
+            let Standing::Enrolled(row) = gate.validators.standing(key) else {
+                panic!("an enrolled key is forgotten");
+            };
+            match gate.decide(row, &ask.duty, ask.root, self.machine.now()) {
+                Ok(Granted::Recorded(one)) => pending.push((ask.clone(), one)),
+                Ok(Granted::AtOnce(permit)) => self.leave(ask.clone(), permit),
+                Err(not_signed) => self.refuse(ask, not_signed.code()),
+            }
+        }
+        pending
+    }
+
+    fn settle(&mut self, pending: Vec<(Ask, Pending)>) {
+        for (ask, pending) in pending {
+            match pending.wait() {
+                Ok(permit) if self.random.percent(10) => self.on_the_way.push((ask, permit)),
+                Ok(permit) => self.leave(ask, permit),
+                Err(error) => self.refuse(&ask, error.code()),
+            }
+        }
+    }
+
+    /// The signer signs. From here on it can never be taken back.
+    fn leave(&mut self, ask: Ask, permit: Permit) {
+        let moment = self.machine.now().after(Duration::from_secs(2));
+        let Ok(redeemed) = permit.redeem(moment.boot) else {
+            return self.refuse(&ask, "lease_lapsed");
+        };
+        assert_eq!(*redeemed.signing_root(), SigningRoot(ask.root.0));
+        assert_eq!(*redeemed.public_key(), self.machine.keys[ask.key]);
+        let history = &mut self.histories[ask.key];
+        let durable = self.machine.disk.key(redeemed.public_key()).expect("an enrolled key");
+        let uncovered = history.uncovered(&ask.duty, ask.root, redeemed.sequence(), &durable);
+        assert_eq!(uncovered, None, "{ask:?} left without a record");
+        assert_eq!(history.conflict(&ask.duty, ask.root), None, "{ask:?} left");
+        let is_attack = ask.client == Client::Hostile && self.weather == Weather::Fair;
+        assert!(!is_attack, "{ask:?} left: it was made to be refused");
+        history.add(&ask.duty, ask.root);
+        assert!(history.exits.len() <= EXITS_PER_KEY, "{ask:?}: too many exits of the key");
+        let exits: usize = self.histories.iter().map(|it| it.exits.len()).sum();
+        assert!(exits <= EXITS_IN_ALL, "{ask:?}: too many exits of the group");
+        self.tally.left += 1;
+    }
+
+    fn refuse(&mut self, ask: &Ask, code: &'static str) {
+        *self.tally.refused.entry(code).or_default() += 1;
+        // The disk knows better than the watermarks in memory only where there is a second owner.
+        assert_ne!(code, "superseded", "{ask:?}: the watermark in memory was behind the disk");
+        let is_let_down = ask.client == Client::Honest && self.weather == Weather::Fair;
+        assert!(!is_let_down, "{ask:?} is honest and all is well, and yet: {code}");
+    }
+
+    fn crash(&mut self, how: &'static str) {
+        self.tally.count(how);
+        self.tally.count("crash");
+        self.on_the_way.clear();
+        drop(self.machine.lose_power());
+        self.restart();
+    }
+
+    fn restart(&mut self) {
+        self.tally.count("restart");
+        let faults = match self.weather {
+            Weather::Fair => 0,
+            Weather::Foul if self.random.percent(30) => 1 + self.random.below(3),
+            Weather::Foul => 0,
+        };
+        let faults = self.machine.restart(&mut self.random, faults);
+        *self.tally.events.entry("fault while opening").or_default() += faults;
+        self.renewed_at = self.machine.skew;
+    }
+
+    fn stop_cleanly(&mut self) {
+        let sealed = self.machine.gate().store.seal(self.machine.store_now());
+        assert!(self.weather == Weather::Foul || sealed.is_ok(), "{sealed:?}");
+        self.tally.count("clean stop");
+        self.on_the_way.clear();
+        drop(self.machine.lose_power());
+        self.restart();
+    }
+
+    /// The machine is suspended with permits in hand, another takes over, and then it wakes up.
+    fn fail_over(&mut self, asks: &[Ask]) {
+        let pending = self.decide(asks);
+        let permits: Vec<_> = pending.into_iter().map(|(ask, it)| (ask, it.wait())).collect();
+        if self.machine.gate().store.fault(self.machine.now().boot).is_some() {
+            return self.crash("restarted for its lease");
+        }
+        let mut old_now = self.machine.store_now();
+        let (old, now) = self.machine.fail_over();
+        self.tally.count("failover");
+        self.renewed_at = self.machine.skew;
+        for (ask, permit) in permits {
+            let Ok(permit) = permit else { continue };
+            assert!(permit.redeem(now.boot).is_err(), "{ask:?} leaves a suspended machine");
+            self.again.push(ask);
+        }
+        old_now.boot = now.boot;
+        assert!(old.store.renew(old_now).is_err(), "two owners of one store");
+        self.on_the_way.clear();
+    }
+
+    /// An operator moves a key away, and back by its file or by a floor, at once or later.
+    fn operate(&mut self) {
+        for (ask, permit) in std::mem::take(&mut self.on_the_way) {
+            self.leave(ask, permit); // within a request's budget, long before anybody types
+        }
+        let floor = Declaration::Floor { source_epoch: None };
+        for key in std::mem::take(&mut self.away) {
+            let keys = self.named(key);
+            if !self.declare(|it| it.enrol(&keys, floor).is_ok_and(|it| it[0].done.is_some())) {
+                self.away.push(key); // a clock that went back, or a record ahead of it
+            }
+        }
+        let key = self.random.below(self.histories.len() as u64) as usize;
+        let keys = self.named(key);
+        let mut file = Vec::new();
+        let is_exported = self.declare(|it| {
+            it.disable(&keys).is_ok_and(|it| it[0].done.is_some())
+                && it.export(&keys, &mut file).is_ok()
         });
-    }
-
-    /// Time passes; the lease is renewed on the way.
-    pub(super) fn advance(&mut self, ns: u64) {
-        let end_ns = self.true_ns + ns;
-        while self.true_ns < end_ns {
-            let due_ns = self.running.renewed_ns + RENEW_NS;
-            self.true_ns = if due_ns > self.true_ns { end_ns.min(due_ns) } else { end_ns };
-            self.set_clock();
-            if self.true_ns >= due_ns {
-                self.renew();
+        if !is_exported {
+            return; // the old signer may not be called dead, so nobody else starts
+        }
+        self.tally.count("moved away");
+        let elsewhere = self.sign_elsewhere(key).filter(|_| self.random.percent(50));
+        let is_back = match elsewhere {
+            Some(vote) => {
+                let file = with_vote(std::str::from_utf8(&file).unwrap(), vote);
+                self.declare(|it| {
+                    it.import(file.as_bytes()).is_ok_and(|it| it.keys[0].done.is_some())
+                })
             }
+            None => self.declare(|it| it.enrol(&keys, floor).is_ok_and(|it| it[0].done.is_some())),
+        };
+        match (is_back, elsewhere) {
+            (true, Some(_)) => self.tally.count("moved back by its file"),
+            (true, None) => self.tally.count("moved back by a floor"),
+            (false, _) if !self.away.contains(&key) => self.away.push(key),
+            (false, _) => {}
         }
     }
 
-    pub(super) fn now(&self) -> Now {
-        Now {
-            unix_ns: self.true_ns.checked_add_signed(self.skew_ns).expect("after 1970"),
-            boot: BootTime(self.true_ns - self.booted_ns),
+    fn named(&self, key: usize) -> Keys {
+        Keys::These(vec![self.machine.keys[key].to_string()])
+    }
+
+    /// A command of the operator's.
+    fn declare(&self, command: impl FnOnce(&Declarations<'_>) -> bool) -> bool {
+        let gate = self.machine.gate();
+        command(&Declarations {
+            store: &gate.store,
+            validators: &gate.validators,
+            slots: gate.slots,
+            clock: &gate.clock,
+            // A slow clock is what makes a floor unsafe, and what the kernel is asked about.
+            clock_health: if self.machine.skew < 0 {
+                ClockHealth::Unsynchronised
+            } else {
+                ClockHealth::Synchronised
+            },
+        })
+    }
+
+    /// Another protected signer, which took the file over and whose clock is right, votes in the
+    /// present epoch.
+    fn sign_elsewhere(&mut self, key: usize) -> Option<(u64, u64, SigningRoot)> {
+        let (slot, target) = (self.chain().slot, self.chain().epoch());
+        let history = &mut self.histories[key];
+        let highest = history.votes.iter().map(|it| it.0).max().unwrap_or(0);
+        let newest = history.votes.iter().map(|it| it.1).max().unwrap_or(0);
+        let source = highest.max(target.saturating_sub(2));
+        if newest >= target || source >= target {
+            return None;
         }
-    }
-
-    pub(super) fn set_clock(&self) {
-        let now = self.now();
-        self.running.process.set_clock(now.unix_ns, now.boot.0);
-    }
-
-    /// One turn of the lease keeper, with the disk at its disposal.
-    pub(super) fn renew(&mut self) {
-        self.settle();
-        self.running.renewed_ns = self.true_ns;
-        self.running.disk.resume();
-        let boot = self.running.process.now().boot.0;
-        let was_live = self.running.lease.is_live(boot);
-        let result = self.running.process.renew();
-        self.running.disk.pause();
-        match result {
-            Ok(()) => {
-                assert!(was_live, "a lapsed lease was renewed");
-                self.running.renewed(self.running.process.now());
-                self.running.renewed_under_skew_ns = self.skew_ns;
-                self.compare_copy();
-            }
-            Err(RenewError::Witness(_)) => {} // ordered; the lease runs on
-            Err(RenewError::Record(_)) => self.running.end(),
-            Err(RenewError::Lapsed(_)) => {
-                assert!(!was_live, "a live lease called lapsed");
-                self.running.lease.end();
-            }
-            Err(RenewError::Lost(error)) => panic!("lost to nobody: {error}"),
-        }
-    }
-
-    /// The witness as it stands, for a world that goes on without the old process.
-    pub(super) fn witness_copy(&self) -> MemoryWitness {
-        MemoryWitness::new(self.witness.read().expect("there is a witness"))
+        let ask = Ask::vote(Client::Twin, key, slot, (source, target), 7);
+        history.add(&ask.duty, ask.root);
+        Some((source, target, SigningRoot(ask.root.0)))
     }
 }
 
-/// How often the lease is renewed here: seldom enough to be quick, thrice within a lease.
-const RENEW_NS: u64 = 3_000_000_000;
+/// The interchange file of one key with one more vote.
+fn with_vote(file: &str, (source, target, root): (u64, u64, SigningRoot)) -> String {
+    let list = r#""signed_attestations": ["#;
+    let comma = if file.contains(r#""signed_attestations": []"#) { "" } else { "," };
+    let vote = format!(
+        r#"{{"source_epoch":"{source}","target_epoch":"{target}","signing_root":"{root}"}}{comma}"#
+    );
+    assert!(file.contains(list), "{file}");
+    file.replacen(list, &format!("{list}{vote}"), 1)
+}
