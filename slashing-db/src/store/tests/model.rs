@@ -141,7 +141,11 @@ impl Machine {
         let watermarks = self.table.get_mut(&key(number)).unwrap();
         let place = self.store.recorder().reserve(Priority::Block).map_err(|_| "no place")?;
         let checked = watermarks.check(message, &OPEN).map_err(|it| it.code())?;
-        let permit = checked.record(place).wait().map_err(|_| "not recorded")?;
+        let permit = checked.record(place).wait().map_err(|error| {
+            // The engine's own order is another line of defence: here it must never be needed.
+            assert_eq!(error, RecordError::Poisoned, "one owner, one order");
+            "not recorded"
+        })?;
         let redeemed = permit.redeem(now.boot).map_err(|_| "lease lapsed")?;
         Ok(redeemed.sequence().unwrap())
     }
