@@ -172,10 +172,12 @@ impl Path {
         };
         account.done(gate, Stage::Record);
 
+        let forwarded_at = gate.clock.now();
         let forward = Forward {
             class,
-            // The lease must outlast the last moment at which the request may still leave.
-            now: gate.clock.now().after(gate.budget),
+            now: forwarded_at,
+            until: forwarded_at.after(gate.budget),
+            lease_end: gate.store.lease_end(),
             slot: gate.slots.slot(now),
             deadline,
             encode: &|root| {

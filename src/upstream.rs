@@ -4,14 +4,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use slashing_db::Permit;
+use slashing_db::{BootTime, Permit};
 use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::clock::Now;
 use crate::eth::{PublicKey, Signature, SigningRoot, Slot};
 use crate::limits::DutyClass;
-use crate::sign::NotSigned;
+use crate::sign::{Fault, NotSigned};
 
 pub mod client;
 pub mod discovery;
@@ -105,8 +105,12 @@ pub struct Forwarded {
 pub struct Forward<'a> {
     /// Its class, for the order among those that wait for a connection.
     pub class: DutyClass,
-    /// The end of the request's budget: a lease that lapses before forwards nothing.
+    /// The clocks, read just now: a lapsed lease forwards nothing.
     pub now: Now,
+    /// The last moment at which the request may still leave: the lease must cover it.
+    pub until: Now,
+    /// When the lease ends unless it is renewed.
+    pub lease_end: BootTime,
     /// The present slot: finished results are kept for two.
     pub slot: Slot,
     /// When the client stops waiting.
@@ -127,6 +131,9 @@ impl Upstream {
         duty: Forward<'_>,
     ) -> Result<Forwarded, NotSigned> {
         let redeemed = permit.redeem(duty.now.boot)?;
+        if duty.lease_end < duty.until.boot {
+            return Err(Fault::LeaseEnding.into());
+        }
         let key = PublicKey(redeemed.public_key().0);
         let root = SigningRoot(redeemed.signing_root().0);
         let ask = || async {

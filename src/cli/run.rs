@@ -54,6 +54,8 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let (store, watermarks) = Store::open(&store::open_params(&config, &network, slots, &clock)?)
         .context("cannot open the slashing store")?;
     let store = Arc::new(store);
+    // Opening may take its time on a slow disk; the lease that it took runs from its beginning.
+    store.renew(store::now(slots, &clock)).context("the lease ran out while the store opened")?;
     let (ends, ended) = mpsc::channel();
     watch_store(&store, &ends);
     let gate = Arc::new(assemble(&config, network, slots, &clock, &store, watermarks)?);

@@ -173,6 +173,12 @@ pub enum Fault {
     /// The record was not on disk in time. The same root may be asked for again.
     #[error("the slashing store's disk did not confirm the record in time; look at the disk")]
     RecordTimeout,
+    /// The lease would end before the request's budget does. It may still be renewed.
+    #[error(
+        "the lease on the slashing store is not renewed in time and may end before the signer answers; \
+         look at the disks of the store and its witness"
+    )]
+    LeaseEnding,
     /// The lease on the slashing store lapsed: another gate may own the keys.
     #[error(transparent)]
     Lease(#[from] LeaseLapsed),
@@ -290,6 +296,7 @@ impl Fault {
             Self::Upstream(fault) => fault.code(),
             Self::Store(error) => error.code(),
             Self::RecordTimeout => "record_timeout",
+            Self::LeaseEnding => "lease_ending",
             Self::Lease(_) => "lease_lapsed",
             Self::Overloaded { .. } | Self::BodiesFull => "overloaded",
             Self::Bug(_) => "bug",

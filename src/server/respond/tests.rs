@@ -116,6 +116,7 @@ fn every_not_signed() -> Vec<(u16, NotSigned)> {
             Fault::Store(RecordError::Poisoned),
             Fault::Store(RecordError::ShuttingDown),
             Fault::RecordTimeout,
+            Fault::LeaseEnding,
             Fault::Overloaded { class: DutyClass::Registration },
             Fault::BodiesFull,
             Fault::Bug("a test"),
