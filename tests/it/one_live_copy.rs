@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::support::{Http, Options, World, attestation, binary, block, key, randao};
 
 const REFUSED: i32 = 1;
@@ -108,13 +110,13 @@ fn a_snapshot_restored_after_a_kill_or_a_clean_stop() {
     }
 }
 
-fn signal(world: &World, name: &str) {
-    let pid = world.gate.as_ref().unwrap().child.id().to_string();
-    assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+fn signal(world: &World, signal: Signal) {
+    let gate = &world.gate.as_ref().unwrap().child;
+    kill_process(Pid::from_child(gate), signal).unwrap();
 }
 
 fn stop(world: &mut World) {
-    signal(world, "-TERM");
+    signal(world, Signal::TERM);
     let mut gate = world.gate.take().unwrap();
     assert_eq!(gate.child.wait().unwrap().code(), Some(0), "{}", world.log());
 }
@@ -127,13 +129,13 @@ fn a_process_suspended_past_its_lease() {
     let mut waiting = Http::connect(address);
     assert_eq!(waiting.sign(&key(0), &randao(e)).0, 200);
     let before = world.signed().len();
-    signal(&world, "-STOP");
+    signal(&world, Signal::STOP);
     // The one wait that cannot be shortened: the lease runs on the machine's own clock.
     std::thread::sleep(Duration::from_millis(10_500));
     let path = format!("/api/v1/eth2/sign/{}", key(1));
     let body = attestation(e - 2, e, 1).to_string();
     waiting.send("POST", &path, Some("application/json"), body.as_bytes()).unwrap();
-    signal(&world, "-CONT");
+    signal(&world, Signal::CONT);
     // Refused with the reason, or cut off by the process that ends.
     if let Ok(answer) = waiting.receive() {
         assert_eq!(answer.status, 500, "{answer:?}");

@@ -6,6 +6,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::encoding::{decode, encode};
 use super::*;
 
@@ -245,8 +247,7 @@ fn a_killed_owner_is_gone_at_once_and_a_suspended_one_is_not() {
     for _ in 0..5 {
         let mut owner = start_owner(&place);
         assert!(matches!(place.own().unwrap_err(), WitnessError::Owned { .. }));
-        let stopped = Command::new("kill").args(["-STOP", &owner.id().to_string()]).status();
-        assert!(stopped.unwrap().success());
+        kill_process(Pid::from_child(&owner), Signal::STOP).unwrap();
         assert!(matches!(place.own().unwrap_err(), WitnessError::Owned { .. }));
         owner.kill().unwrap();
         owner.wait().unwrap();
