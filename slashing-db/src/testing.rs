@@ -80,6 +80,13 @@ impl MemoryDisk {
         self.0.1.notify_all();
     }
 
+    /// Whether a commit has begun and is held by [`pause`](Self::pause).
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        let disk = self.0.0.lock();
+        disk.entering != disk.commits
+    }
+
     /// Blocks until a commit has begun and is held by [`pause`](Self::pause).
     pub fn wait_until_held(&self) {
         let mut disk = self.0.0.lock();

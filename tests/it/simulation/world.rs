@@ -19,6 +19,9 @@ use super::machine::{EXITS_IN_ALL, EXITS_PER_KEY, Machine, SLOTS_PER_EPOCH};
 use super::random::Random;
 use super::signer::History;
 
+/// Milliseconds that a commit is waited for.
+const HELD_TRIES: u32 = 5_000;
+
 /// Whether anything ever goes wrong in a world, beside hostile clients and kills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Weather {
@@ -231,7 +234,7 @@ impl World {
         if pending.is_empty() {
             return self.machine.disk.resume();
         }
-        self.machine.disk.wait_until_held();
+        self.wait_until_held();
         let mut still = Vec::new();
         for (ask, mut waiting) in pending {
             match pin!(&mut waiting).poll(&mut Context::from_waker(Waker::noop())) {
@@ -247,6 +250,19 @@ impl World {
         }
         self.machine.disk.resume();
         self.settle(still);
+    }
+
+    /// Waits for the commit to stand still, unless the store has failed and none will come. Nothing
+    /// rests on it but how much is seen: whoever waits is looked at afterwards, whatever came.
+    fn wait_until_held(&self) {
+        for _ in 0..HELD_TRIES {
+            let failed = self.machine.gate().store.poisoned().is_some();
+            if failed || self.machine.disk.is_held() {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        self.machine.disk.resume(); // nobody commits: let go of whoever may still come
     }
 
     fn decide(&mut self, asks: &[Ask]) -> Vec<(Ask, Pending)> {
