@@ -5,6 +5,8 @@
 //! write-ahead logs are cut back to what was synced, as a loss of power would: `disk`, over the
 //! shim in `crash/sync_trace.c`. The judge is the signer's own log: `oracle`. That the whole can
 //! fail is proved with syncs that lie.
+// A store that does not sync has one test alone: that the others would find it out.
+#![cfg_attr(feature = "bench-nosync", allow(dead_code))]
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
