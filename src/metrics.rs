@@ -76,7 +76,7 @@ pub enum Stage {
     Decide,
     /// Waiting for the record to be durable.
     Record,
-    /// Waiting for the upstream, and verifying what it says.
+    /// Waiting for the upstream.
     Forward,
     /// From the result to the answer.
     Respond,
