@@ -30,7 +30,7 @@ check: setup ## formatting, lints and documentation, as CI does
 	@$(WITH_ROCKSDB) .ci/lint
 
 soak: setup ## the long loops: a million simulated duties, 200 kills
-	@$(WITH_ROCKSDB) SOAK=1 cargo test --release --workspace -- soak --include-ignored --nocapture
+	@$(WITH_ROCKSDB) cargo test --release --workspace -- soak --include-ignored --nocapture
 
 fuzz: setup ## every fuzz target for SOAK_SECONDS each (needs a nightly toolchain and cargo-fuzz)
 	@$(WITH_ROCKSDB) .ci/fuzz $(SOAK_SECONDS)
