@@ -35,7 +35,7 @@ mod tests;
 
 #[cfg(feature = "rocksdb")]
 pub use directory::DirectoryError;
-pub use enrol::{EnrolError, Enrolment, Floor};
+pub use enrol::{EnrolError, Enrolling, Enrolment, Floor, KEYS_IN_FLIGHT_MAX};
 pub use export::ExportError;
 pub use identity::{Identity, IdentityError};
 pub use import::{ImportBounds, ImportError, ImportReport, Imported, KeyTable, NotImported};
