@@ -8,7 +8,8 @@ use std::io;
 use std::path::Path;
 
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Options, ReadOptions, WriteBatch, WriteOptions,
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, IteratorMode,
+    Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
 use super::{Engine, Entry, Fatal, KeyRecord, Loaded, Outcome, format};
@@ -142,6 +143,18 @@ impl RocksEngine {
             rows.next();
         }
         rows.status().map_err(|error| fatal("read the database", error))
+    }
+
+    /// Passes over every row with the iterator's own settings.
+    pub(crate) fn count_rows(&self) -> Result<u64, Fatal> {
+        let mut count = 0;
+        for family in FAMILIES {
+            for row in self.db.iterator_cf(self.family(family), IteratorMode::Start) {
+                row.map_err(|error| fatal("read the database", error))?;
+                count += 1;
+            }
+        }
+        Ok(count)
     }
 
     /// Every key, without its records, by row number.
