@@ -183,6 +183,7 @@ fn lists(world: &World, votes: &Arc<Votes>, rounds: usize) {
     row("GET /metrics", cost, "median of 100");
 }
 
+/// The commands that show the store.
 fn commands(world: &World) {
     row("keys list, running gate", world.must(&["keys", "list", "--config", "gate.toml"]), "");
     let status = world.must(&["slashing", "status", "--config", "gate.toml"]);

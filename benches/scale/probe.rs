@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::world::{Http, Votes};
 
-const INTERVAL: Duration = Duration::from_millis(4); // 250 a second of each kind
+const UPCHECK_INTERVAL: Duration = Duration::from_millis(4);
+const VOTE_INTERVAL: Duration = Duration::from_millis(20); // so that none waits for the one before
 
 /// Two clients, one that asks `/upcheck` and one that has votes signed, each of a key of its own.
 pub(crate) struct Probe {
@@ -29,13 +30,13 @@ impl Probe {
         let upchecks = {
             let (stop, mut http) = (Arc::clone(&stop), Http::connect(gate));
             std::thread::spawn(move || {
-                each_interval(&stop, || assert_eq!(http.get("/upcheck").0, 200))
+                each_interval(UPCHECK_INTERVAL, &stop, || assert_eq!(http.get("/upcheck").0, 200))
             })
         };
         let votes = {
             let (stop, mut http, votes) = (Arc::clone(&stop), Http::connect(gate), votes.clone());
             std::thread::spawn(move || {
-                each_interval(&stop, || {
+                each_interval(VOTE_INTERVAL, &stop, || {
                     let (key, body) = votes.next();
                     let (status, answer) = http.sign(&key, &body);
                     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
@@ -56,11 +57,15 @@ impl Probe {
     }
 }
 
-fn each_interval(stop: &AtomicBool, mut request: impl FnMut()) -> Vec<Duration> {
+fn each_interval(
+    interval: Duration,
+    stop: &AtomicBool,
+    mut request: impl FnMut(),
+) -> Vec<Duration> {
     let mut latencies = Vec::new();
     let mut due = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        due += INTERVAL;
+        due += interval;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         request();
         latencies.push(due.elapsed());

@@ -95,7 +95,8 @@ impl World {
         command.current_dir(self.dir.path()).stdout(Stdio::null());
         let mut child = command.stderr(File::create(&log).expect("a log")).spawn().expect("starts");
         let (address, metrics) = loop {
-            assert!(child.try_wait().expect("a child").is_none(), "the gate ended");
+            let has_ended = child.try_wait().expect("a child").is_some();
+            assert!(!has_ended, "{}", fs::read_to_string(&log).unwrap_or_default());
             assert!(started.elapsed() < STARTED, "the gate does not serve");
             if let Some(addresses) = addresses(&log) {
                 break addresses;

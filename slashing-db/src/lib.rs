@@ -53,6 +53,6 @@ pub use store::{DirectoryError, InitError, InitParams, ReadOnlyStore};
 pub use store::{
     EnrolError, Enrolling, Enrolment, ExportError, Floor, Identity, IdentityError, ImportBounds,
     ImportError, ImportReport, Imported, KEYS_IN_FLIGHT_MAX, KeyTable, NotImported, NotWritten, Now,
-    OpenError, OpenParams, Parts, RenewError, SealError, Store, boot_id,
+    OpenError, OpenParams, Opening, Parts, RenewError, SealError, Store, boot_id,
 };
 pub use watermarks::{Checked, Watermarks};
