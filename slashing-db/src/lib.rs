@@ -52,7 +52,7 @@ pub use signed::{
 pub use store::{DirectoryError, InitError, InitParams, ReadOnlyStore};
 pub use store::{
     EnrolError, Enrolling, Enrolment, ExportError, Floor, Identity, IdentityError, ImportBounds,
-    ImportError, ImportReport, Imported, KEYS_IN_FLIGHT_MAX, KeyTable, NotImported, NotWritten, Now,
-    OpenError, OpenParams, Opening, Parts, RenewError, SealError, Store, boot_id,
+    ImportError, ImportReport, Imported, KEYS_IN_FLIGHT_MAX, KeyTable, NotImported, NotWritten,
+    Now, OpenError, OpenParams, Opening, Parts, RenewError, SealError, Store, boot_id,
 };
 pub use watermarks::{Checked, Watermarks};

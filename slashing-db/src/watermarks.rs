@@ -141,9 +141,7 @@ impl Watermarks {
                 let is_reserved = lease.covers_slot(it.slot);
                 rules::check_block(self.block.as_ref(), it, bounds, is_reserved)
             }
-            Message::Counted(it) => {
-                rules::check_counted(self.counted_record(it.kind), it, bounds)
-            }
+            Message::Counted(it) => rules::check_counted(self.counted_record(it.kind), it, bounds),
         }?;
         Ok(Checked { message: *message, safe, watermarks: self })
     }

@@ -161,7 +161,7 @@ impl Store {
 }
 
 impl<'a> Opening<'a> {
-    fn of(params: &'a OpenParams, mut parts: Parts) -> Result<Self, OpenError> {
+    pub(super) fn of(params: &'a OpenParams, mut parts: Parts) -> Result<Self, OpenError> {
         let loaded = parts.engine.load()?;
         Ok(Self { params, parts, loaded })
     }

@@ -136,3 +136,9 @@ fn of_concurrent_twins_exactly_one_root_leaves() {
         }
     }
 }
+
+/// Half a million of them are in memory at once: who makes them larger says so here.
+#[test]
+fn they_are_small() {
+    assert_eq!(size_of::<Watermarks>(), 192);
+}

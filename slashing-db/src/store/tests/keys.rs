@@ -253,3 +253,29 @@ fn a_change_of_a_signing_key_keeps_the_order() {
     assert_eq!(stored.block, one.block().copied());
     assert_eq!((stored.attestation.unwrap().target_epoch, stored.block.unwrap().slot), (7, 7));
 }
+
+/// Half a million keys with a sync of their own each took minutes.
+#[test]
+fn keys_that_are_begun_together_share_a_commit_and_each_hears_of_its_own() {
+    let (disk, _witness, store, _table) = opened();
+    disk.pause();
+    let begin = |number| store.begin_enrol(key(number), Enrolment::New);
+    let begun: Vec<_> = (100..200).map(|number| begin(number).unwrap()).collect();
+    assert!(matches!(begin(150), Err(EnrolError::AlreadyEnrolled(_))), "named twice");
+    let before = disk.commits();
+    disk.resume();
+    for (number, enrolling) in (100..200).zip(begun) {
+        let watermarks = enrolling.wait().unwrap();
+        assert_eq!((watermarks.public_key(), watermarks.is_enabled()), (&key(number), true));
+        assert!(disk.key(&key(number)).is_some(), "on disk before it is said");
+    }
+    // The first may have been taken alone, before the others came.
+    assert!(disk.commits() <= before + 2, "{} commits", disk.commits() - before);
+
+    disk.fail_commit(0, Fault::Io);
+    let begun: Vec<_> = (200..210).map(|number| begin(number).unwrap()).collect();
+    for enrolling in begun {
+        assert!(matches!(enrolling.wait(), Err(EnrolError::NotWritten(_))));
+    }
+    assert!((200..210).all(|number| disk.key(&key(number)).is_none()));
+}
