@@ -126,6 +126,17 @@ pub enum CommandError {
         /// The store's last durable time.
         last: String,
     },
+    /// No vote could ever be signed before the chain has come there, and no record is lowered.
+    #[error(
+        "no floor with source epoch {source_epoch}: it lies above the floor's target, epoch \
+         {target_epoch}, and the key would be silent until the chain has come there"
+    )]
+    SourceFloorTooHigh {
+        /// The source that was named.
+        source_epoch: u64,
+        /// The floor's target.
+        target_epoch: u64,
+    },
     /// The interchange file, or the store under it.
     #[error(transparent)]
     Import(#[from] slashing_db::ImportError),
@@ -298,11 +309,11 @@ impl Declarations<'_> {
         }
         let reach = now.after(self.slots.slot_duration());
         let target_epoch = self.slots.epoch(reach).0;
-        Ok(Enrolment::Floor(Floor {
-            source_epoch: source_epoch.unwrap_or(target_epoch.saturating_sub(1)),
-            target_epoch,
-            slot: self.slots.slot(now).0 + 1,
-        }))
+        let source_epoch = source_epoch.unwrap_or(target_epoch.saturating_sub(1));
+        if source_epoch > target_epoch {
+            return Err(CommandError::SourceFloorTooHigh { source_epoch, target_epoch });
+        }
+        Ok(Enrolment::Floor(Floor { source_epoch, target_epoch, slot: self.slots.slot(now).0 + 1 }))
     }
 }
 
