@@ -91,6 +91,18 @@ impl UpstreamFault {
             Self::Abandoned => "upstream_abandoned",
         }
     }
+
+    /// Whether the signer has said no, so that to ask it again brings nothing else.
+    pub fn is_verdict(&self) -> bool {
+        match self {
+            Self::UnknownKey | Self::Refused => true,
+            Self::Transport(_)
+            | Self::Status(_)
+            | Self::NotASignature { .. }
+            | Self::NotAKeyList(_)
+            | Self::Abandoned => false,
+        }
+    }
 }
 
 /// What a permit is exchanged for.
@@ -144,7 +156,8 @@ impl Upstream {
                 }
             }
         };
-        let (outcome, joined) = in_flight.join_or_ask(key, root, duty.slot, ask).await;
+        let (outcome, joined) =
+            in_flight.join_or_ask(key, root, duty.slot, duty.deadline, ask).await;
         let signature = outcome.map_err(|fault| NotSigned::from(Arc::clone(&fault)))?;
         Ok(Forwarded { signature, joined })
     }
