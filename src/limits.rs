@@ -97,7 +97,8 @@ pub struct Limits {
     /// Results remembered for one key, so that a twin joins the request that came first: the one
     /// in flight and the one just finished.
     pub in_flight_results_per_key_max: usize,
-    /// Records waiting for the disk: as many as requests in flight, each of which has at most one.
+    /// Records waiting for the disk. An eighth is kept for blocks; the rest is enough for all the
+    /// attestations that are admitted, each of which has at most one.
     pub recorder_queue_max: usize,
     /// Records in one commit: larger batches save nothing more and make the first one wait.
     pub recorder_batch_max: usize,
@@ -131,7 +132,7 @@ impl Default for Limits {
             selection_proof_in_flight_ceiling: 8_192,
             registration_in_flight_ceiling: 2_048,
             in_flight_results_per_key_max: 2,
-            recorder_queue_max: 16_384,
+            recorder_queue_max: 18_432,
             recorder_batch_max: 1_024,
             upstream_idle_ms: 20_000,
             upstream_connect_timeout_ms: 1_500,

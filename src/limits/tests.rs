@@ -22,6 +22,16 @@ fn each_class_leaves_room_for_the_ones_above_it() {
     }
 }
 
+/// The recorder keeps an eighth of its places for blocks. What is left used to be less than the
+/// attestations that are admitted, and on a slow disk the last thousand of a slot were refused.
+#[test]
+fn every_attestation_that_is_admitted_finds_a_place_at_the_recorder() {
+    let limits = Limits::default();
+    let places = limits.recorder_queue_max - limits.recorder_queue_max / 8;
+    assert!(places >= limits.in_flight_ceiling(DutyClass::Attestation), "{places}");
+    assert!(limits.recorder_queue_max >= limits.in_flight_ceiling(DutyClass::Proposal));
+}
+
 #[test]
 fn a_zero_and_an_inversion_are_both_reported() {
     let limits =
