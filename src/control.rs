@@ -131,7 +131,10 @@ fn converse(
     let reply = match serde_json::from_str::<Command>(&line) {
         Ok(command) => {
             tracing::info!(event = "control", command = command.name(), "operator's command");
-            answer(&command, &mut reader, &mut file)
+            let reply = answer(&command, &mut reader, &mut file);
+            // Who sends a file listens when it has sent all of it, refused at its beginning or not.
+            io::copy(&mut reader, &mut io::sink())?;
+            reply
         }
         Err(error) => Reply::Refused(format!("not a command: {error}")),
     };
