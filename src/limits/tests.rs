@@ -45,6 +45,19 @@ fn a_zero_and_an_inversion_are_both_reported() {
     );
 }
 
+/// A request leaves only under a lease that covers its whole budget: one of ten seconds was never
+/// covered, and nothing was signed at all.
+#[test]
+fn a_budget_is_shorter_than_what_is_always_left_of_a_lease() {
+    let longest = Limits { request_budget_ms: 7_000, ..Limits::default() };
+    assert_eq!(longest.check(), []);
+    let longer = Limits { request_budget_ms: 7_001, ..Limits::default() };
+    let errors = longer.check();
+    assert_eq!(errors.iter().map(LimitsError::field).collect::<Vec<_>>(), ["request_budget_ms"]);
+    let reason = errors[0].to_string();
+    assert!(reason.starts_with("7001 is more than 7000, "), "{reason}");
+}
+
 #[test]
 fn every_field_of_the_struct_is_named() {
     let table = toml::Table::try_from(Limits::default()).unwrap();
