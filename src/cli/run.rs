@@ -55,8 +55,8 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     log_configuration(&config, &network);
     let files = server::raise_fd_limit();
     let clock = Clock::System;
-    let (store, watermarks) = store::open(&config, &network, slots, &clock)
-        .context("cannot open the slashing store")?;
+    let (store, watermarks) =
+        store::open(&config, &network, slots, &clock).context("cannot open the slashing store")?;
     let store = Arc::new(store);
     // Owning it wrote the disk and the witness; the lease that it took runs from before.
     store.renew(store::now(slots, &clock)).context("the lease ran out while the store opened")?;
