@@ -272,8 +272,10 @@ fn keys_that_are_begun_together_share_a_commit_and_each_hears_of_its_own() {
     // The first may have been taken alone, before the others came.
     assert!(disk.commits() <= before + 2, "{} commits", disk.commits() - before);
 
+    disk.pause();
     disk.fail_commit(0, Fault::Io);
     let begun: Vec<_> = (200..210).map(|number| begin(number).unwrap()).collect();
+    disk.resume();
     for enrolling in begun {
         assert!(matches!(enrolling.wait(), Err(EnrolError::NotWritten(_))));
     }
