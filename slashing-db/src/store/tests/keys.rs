@@ -5,9 +5,9 @@ use super::*;
 const BOUNDS: ImportBounds = ImportBounds { epoch_max: 101, slot_max: 3_300 };
 
 /// One key's records: (source, target, root) and (slot, root).
-type Records<'a> = (u8, &'a [(u64, u64, u8)], &'a [(u64, u8)]);
+pub(super) type Records<'a> = (u8, &'a [(u64, u64, u8)], &'a [(u64, u8)]);
 
-fn file(keys: &[Records<'_>]) -> String {
+pub(super) fn file(keys: &[Records<'_>]) -> String {
     let root = |byte: &u8| SigningRoot([*byte; 32]);
     let data = keys.iter().map(|(number, votes, blocks)| {
         let votes = votes.iter().map(|(source, target, byte)| {
