@@ -64,6 +64,13 @@ pub enum Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowIndex(u32);
 
+impl RowIndex {
+    /// The place, from 0: for tables beside this one. It never changes and is never used again.
+    pub fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// How many keys are in which state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyCounts {
@@ -75,6 +82,13 @@ pub struct KeyCounts {
     pub halted: u64,
     /// Seen at the signer, not enrolled.
     pub awaiting: u64,
+}
+
+impl KeyCounts {
+    /// Every key that was ever enrolled.
+    pub fn enrolled(&self) -> u64 {
+        self.enabled + self.disabled + self.halted
+    }
 }
 
 /// The table of keys.

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::UpstreamFault;
+use super::UpstreamFailure;
 use crate::eth::{PublicKey, Signature, SigningRoot, Slot};
 
 #[cfg(test)]
 mod tests;
 
-type Outcome = Result<Signature, Arc<UpstreamFault>>;
+type Outcome = Result<Signature, Arc<UpstreamFailure>>;
 type Key = (PublicKey, SigningRoot);
 
 struct Entry {
@@ -55,7 +55,7 @@ impl InFlight {
         ask: impl FnOnce() -> F,
     ) -> (Outcome, bool)
     where
-        F: Future<Output = Result<Signature, UpstreamFault>>,
+        F: Future<Output = Result<Signature, UpstreamFailure>>,
     {
         let (sender, mut receiver) = match self.enter((key, root), slot) {
             Entered::First(sender) => (sender, None),
@@ -66,7 +66,7 @@ impl InFlight {
                 Ok(outcome) => outcome.clone(),
                 Err(_) => None, // the first one vanished without a result
             };
-            return (joined.unwrap_or_else(|| Err(Arc::new(UpstreamFault::Abandoned))), true);
+            return (joined.unwrap_or_else(|| Err(Arc::new(UpstreamFailure::abandoned()))), true);
         }
         let leave = sender.as_ref().map(|_| Leave { map: self, key: (key, root), kept: false });
         let outcome = ask().await.map_err(Arc::new);

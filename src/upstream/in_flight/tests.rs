@@ -1,6 +1,7 @@
 use std::cell::Cell;
 
 use super::*;
+use crate::upstream::UpstreamFault;
 
 fn key(byte: u8) -> PublicKey {
     PublicKey([byte; 48])
@@ -42,7 +43,7 @@ async fn twins_share_one_answer_and_a_late_one_gets_it_too() {
 async fn a_failure_is_shared_and_forgotten() {
     let map = InFlight::new(2);
     let (fault, _) = map
-        .join_or_ask(key(1), root(1), Slot(1), || async { Err(UpstreamFault::UnknownKey) })
+        .join_or_ask(key(1), root(1), Slot(1), || async { Err(UpstreamFault::UnknownKey.into()) })
         .await;
     assert!(fault.is_err());
     assert!(map.is_empty());
