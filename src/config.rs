@@ -22,7 +22,7 @@ pub use self::effective::{Origin, Setting};
 pub use self::groups::{KeyGroup, KeyGroups, KeySelection};
 pub use self::problem::{ConfigError, Place, Problem, ProblemKind};
 pub use self::upstream::{
-    IdentityFiles, REPLICAS_MAX, UpstreamConfig, UpstreamTls, UpstreamsConfig, is_https,
+    REPLICAS_MAX, UpstreamConfig, UpstreamTls, UpstreamsConfig, is_https,
 };
 
 mod args;

@@ -34,6 +34,7 @@ pub mod replica;
 pub mod replicas;
 pub mod routing;
 pub mod signers;
+pub mod tls;
 pub mod web3signer;
 
 pub use in_flight::InFlight;
@@ -86,8 +87,9 @@ pub enum UpstreamFault {
 
 impl UpstreamFault {
     /// Every code, for the metrics' labels.
-    pub const CODES: [&str; 16] = [
+    pub const CODES: [&str; 17] = [
         "upstream_connect",
+        "upstream_tls",
         "upstream_timeout_queue",
         "upstream_timeout_connect",
         "upstream_timeout_response",
@@ -128,6 +130,7 @@ impl UpstreamFault {
             | Self::Abandoned => Blame::Nobody,
             Self::Transport(
                 UpstreamError::Connect(_)
+                | UpstreamError::Tls(_)
                 | UpstreamError::Timeout { .. }
                 | UpstreamError::Reset(_)
                 | UpstreamError::Protocol(_)

@@ -64,7 +64,8 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let (ends, ended) = mpsc::channel();
     watch_store(&store, &ends);
     let gate = Arc::new(assemble(&config, network, slots, &clock, &store, watermarks)?);
-    let signers = Signers::new(&config.upstreams.sets, &gate.metrics.upstream, &clock);
+    let signers = Signers::new(&config.upstreams.sets, &gate.metrics.upstream, &clock)
+        .context("cannot speak TLS to the signers")?;
     let discovery = Arc::new(Discovery::new(Arc::new(signers)));
     keep_lease(&gate, slots, ends.clone())?;
     serve_control(&config, &gate, slots)?;

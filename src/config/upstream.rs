@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::check::Checker;
 use super::problem::ProblemKind;
 use crate::limits::Limits;
+use crate::tls::IdentityFiles;
 
 #[cfg(test)]
 mod tests;
@@ -61,25 +62,6 @@ pub struct UpstreamTls {
     pub ca_file: Option<PathBuf>,
     /// What the gate shows to the signer.
     pub identity: Option<IdentityFiles>,
-}
-
-/// Where a certificate and its private key are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum IdentityFiles {
-    /// Two PEM files.
-    Pem {
-        /// The certificate, and those between it and the authority.
-        certificate: PathBuf,
-        /// Its private key.
-        key: PathBuf,
-    },
-    /// A PKCS12 file.
-    Pkcs12 {
-        /// The file.
-        file: PathBuf,
-        /// The file with its password.
-        password: PathBuf,
-    },
 }
 
 /// What holds for every set that does not say otherwise.
@@ -134,6 +116,18 @@ pub(super) fn check(
     several: Vec<RawUpstreamSet>,
     limits: &Limits,
 ) -> Option<UpstreamsConfig> {
+    let is_simple = several.is_empty();
+    let url = match (simple.url, is_simple) {
+        (Some(_), false) => {
+            checker.wrong("upstream.url", ProblemKind::TwoFormsOfUpstream);
+            None
+        }
+        (None, false) => None,
+        (url, true) => {
+            let url = checker.required("upstream.url", url);
+            url.and_then(|url| checker.valid("upstream.url", url_of(&url)))
+        }
+    };
     let timeout_ms = simple.timeout_ms.unwrap_or(2_500);
     let timeout = timeout(checker, "upstream.timeout_ms", timeout_ms, limits);
     let connections = simple.connections_per_worker.unwrap_or(64);
@@ -153,24 +147,16 @@ pub(super) fn check(
         connections_per_worker: connections?,
         tls: tls?.unwrap_or_default(),
     };
-    let is_simple = several.is_empty();
-    let sets = match (simple.url, is_simple) {
-        (Some(_), false) => {
-            checker.wrong("upstream.url", ProblemKind::TwoFormsOfUpstream);
-            return None;
-        }
-        (url, true) => {
-            let url = checker.required("upstream.url", url)?;
-            let url = checker.valid("upstream.url", url_of(&url))?;
-            vec![UpstreamConfig {
-                name: SIMPLE_NAME.to_owned(),
-                urls: vec![url],
-                timeout: defaults.timeout,
-                connections_per_worker: defaults.connections_per_worker,
-                tls: defaults.tls.clone(),
-            }]
-        }
-        (None, false) => check_sets(checker, several, &defaults, limits),
+    let sets = if is_simple {
+        vec![UpstreamConfig {
+            name: SIMPLE_NAME.to_owned(),
+            urls: vec![url?],
+            timeout: defaults.timeout,
+            connections_per_worker: defaults.connections_per_worker,
+            tls: defaults.tls.clone(),
+        }]
+    } else {
+        check_sets(checker, several, &defaults, limits)
     };
     let refresh_interval = Duration::from_secs(refresh_s?);
     Some(UpstreamsConfig { sets, refresh_interval, defaults, is_simple })
@@ -280,8 +266,8 @@ impl RawTls {
             (Some(certificate), Some(key), None, None) => {
                 Some(IdentityFiles::Pem { certificate, key })
             }
-            (None, None, Some(file), Some(password)) => {
-                Some(IdentityFiles::Pkcs12 { file, password })
+            (None, None, Some(store), Some(password_file)) => {
+                Some(IdentityFiles::Pkcs12 { store, password_file })
             }
             _ => {
                 checker.wrong(section, ProblemKind::HalfAnIdentity);
@@ -389,14 +375,14 @@ impl UpstreamConfig {
 
 impl UpstreamTls {
     /// The files with the names of their keys.
-    pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
         let identity = match &self.identity {
             None => [None, None],
             Some(IdentityFiles::Pem { certificate, key }) => {
                 [Some(("tls_certificate_file", certificate)), Some(("tls_key_file", key))]
             }
-            Some(IdentityFiles::Pkcs12 { file, password }) => {
-                [Some(("tls_pkcs12_file", file)), Some(("tls_password_file", password))]
+            Some(IdentityFiles::Pkcs12 { store, password_file }) => {
+                [Some(("tls_pkcs12_file", store)), Some(("tls_password_file", password_file))]
             }
         };
         let ca_file = self.ca_file.as_ref().map(|file| ("tls_ca_file", file));

@@ -115,6 +115,7 @@ impl Discovery {
             let (replica, signer) = (Arc::clone(replica), Rc::clone(signer));
             tokio::task::spawn_local(Arc::clone(&self).upcheck(replica, signer, schedule));
         }
+        tokio::task::spawn_local(Arc::clone(&self).renew_tls(schedule.upcheck_interval));
         let mut lists = KeyLists::new(Arc::clone(&self.signers), sets);
         loop {
             let refresh = lists.refresh(&gate.validators, schedule).await;
@@ -163,6 +164,31 @@ impl Discovery {
                 None | Some(_) => {}
             }
             tokio::time::sleep(schedule.upcheck_interval).await;
+        }
+    }
+
+    /// Reads certificates and keys again when their files have changed, for ever.
+    async fn renew_tls(self: Arc<Self>, interval: Duration) {
+        loop {
+            tokio::time::sleep(interval).await;
+            for set in &self.signers.sets {
+                let Some(tls) = &set.tls else { continue };
+                match tls.reload_if_changed() {
+                    Ok(false) => {}
+                    Ok(true) => tracing::info!(
+                        event = "upstream_tls_reloaded",
+                        upstream = %set.name,
+                        "new connections to the signers use the files as they are now"
+                    ),
+                    Err(error) => tracing::error!(
+                        event = "upstream_tls_not_reloaded",
+                        upstream = %set.name,
+                        reason = crate::enrolment::with_causes(&error),
+                        "the files for TLS to the signers have changed and cannot be used; what was \
+                         read before stays in force"
+                    ),
+                }
+            }
         }
     }
 

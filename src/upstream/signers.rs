@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::replica::Replica;
 use super::routing::Routing;
+use super::tls::{SignerTls, SignerTlsError};
 use crate::clock::Clock;
 use crate::config::UpstreamConfig;
 use crate::metrics::{UpstreamMetrics, UpstreamSetMetrics};
@@ -27,15 +28,24 @@ pub struct SignerSet {
     pub timeout: Duration,
     /// Its replicas, in the order of the configuration.
     pub replicas: Vec<Arc<Replica>>,
+    /// How `https` is spoken with them; `None` when none of them is reached over it.
+    pub tls: Option<Arc<SignerTls>>,
     /// Its figures.
     pub metrics: UpstreamSetMetrics,
 }
 
 impl Signers {
     /// The signers that the configuration names; nothing is known of them yet.
-    pub fn new(config: &[UpstreamConfig], metrics: &UpstreamMetrics, clock: &Clock) -> Self {
-        let sets = config.iter().map(|set| Arc::new(SignerSet::new(set, metrics, clock)));
-        Self { sets: sets.collect(), routing: Routing::new(config.len()) }
+    ///
+    /// # Errors
+    /// When the files that TLS needs cannot be used.
+    pub fn new(
+        config: &[UpstreamConfig],
+        metrics: &UpstreamMetrics,
+        clock: &Clock,
+    ) -> Result<Self, SignerTlsError> {
+        let sets = config.iter().map(|set| SignerSet::new(set, metrics, clock).map(Arc::new));
+        Ok(Self { sets: sets.collect::<Result<_, _>>()?, routing: Routing::new(config.len()) })
     }
 
     /// Every replica.
@@ -72,25 +82,39 @@ impl Signers {
 }
 
 impl SignerSet {
-    fn new(config: &UpstreamConfig, metrics: &UpstreamMetrics, clock: &Clock) -> Self {
+    fn new(
+        config: &UpstreamConfig,
+        metrics: &UpstreamMetrics,
+        clock: &Clock,
+    ) -> Result<Self, SignerTlsError> {
         let name: Arc<str> = config.name.as_str().into();
         let replica = |url: &hyper::Uri| {
             let replica = authority(url);
             let metrics = metrics.replica(&name, &replica);
             Arc::new(Replica::new(Arc::clone(&name), &replica, metrics, clock.clone()))
         };
-        Self {
+        Ok(Self {
             timeout: config.timeout,
             replicas: config.urls.iter().map(replica).collect(),
+            tls: tls_of(config)?,
             metrics: metrics.set(&name),
             name,
-        }
+        })
     }
 
     /// Whether any of its replicas answered when it was last asked.
     pub fn is_reachable(&self) -> bool {
         self.replicas.iter().any(|replica| replica.is_reachable())
     }
+}
+
+/// What `https` to a set needs, if any of its replicas is reached over it.
+///
+/// # Errors
+/// When the files cannot be used.
+pub fn tls_of(config: &UpstreamConfig) -> Result<Option<Arc<SignerTls>>, SignerTlsError> {
+    let is_needed = config.urls.iter().any(crate::config::is_https);
+    is_needed.then(|| SignerTls::load(&config.tls).map(Arc::new)).transpose()
 }
 
 /// `host:port` of a signer's URL.

@@ -9,13 +9,14 @@ use hyper::Uri;
 
 use super::threads::{local_runtime, on_own_thread};
 use crate::clock;
-use crate::config::{Config, UpstreamConfig};
+use crate::config::{Config, is_https};
 use crate::sign::Gate;
 use crate::upstream::client::{Client, ClientConfig, ConfigError};
 use crate::upstream::discovery::{Discovery, Schedule, Watched};
 use crate::upstream::replica::ReplicaClient;
 use crate::upstream::replicas::Replicas;
-use crate::upstream::signers::{Signers, authority};
+use crate::upstream::signers::{Signers, authority, tls_of};
+use crate::upstream::tls::SignerTls;
 use crate::upstream::web3signer::Web3Signer;
 use crate::upstream::{Upstream, Upstreams};
 
@@ -41,9 +42,10 @@ pub(super) fn connect(config: &Config, signers: &Arc<Signers>) -> Result<Upstrea
     let limits = &config.limits;
     let mut sets = Vec::new();
     for (set, shared) in config.upstreams.sets.iter().zip(&signers.sets) {
+        let tls = shared.tls.as_ref();
         let mut clients = Vec::new();
         for (url, replica) in set.urls.iter().zip(&shared.replicas) {
-            let client = Client::new(client_config(config, set, url, set.connections_per_worker))?;
+            let client = Client::new(client_config(config, url, tls, set.connections_per_worker))?;
             let signer = Web3Signer::new(client, limits.upstream_answer_bytes_max);
             clients.push(ReplicaClient::new(Arc::clone(replica), signer));
         }
@@ -78,7 +80,7 @@ fn watched(config: &Config, signers: &Signers) -> Result<Vec<Vec<Watched>>, Conf
     let answer_bytes_max = config.limits.upstream_answer_bytes_max;
     let sets = config.upstreams.sets.iter().zip(&signers.sets).map(|(set, shared)| {
         let replicas = set.urls.iter().zip(&shared.replicas).map(|(url, replica)| {
-            let client = Client::new(client_config(config, set, url, CONTROL_CONNECTIONS))?;
+            let client = Client::new(client_config(config, url, shared.tls.as_ref(), CONTROL_CONNECTIONS))?;
             let signer = Rc::new(Web3Signer::new(client, answer_bytes_max));
             Ok((Arc::clone(replica), signer))
         });
@@ -95,10 +97,11 @@ fn watched(config: &Config, signers: &Signers) -> Result<Vec<Vec<Watched>>, Conf
 pub(in crate::cli) fn upstream_keys(config: &Config) -> anyhow::Result<Vec<String>> {
     let mut keys = std::collections::BTreeSet::new();
     for set in &config.upstreams.sets {
+        let tls = tls_of(set).with_context(|| format!("upstream {}", set.name))?;
         let mut fault = None;
         let mut answered = false;
         for url in &set.urls {
-            match keys_of(config, set, url) {
+            match keys_of(config, url, tls.as_ref()) {
                 Ok(list) => {
                     answered = true;
                     keys.extend(list);
@@ -115,10 +118,10 @@ pub(in crate::cli) fn upstream_keys(config: &Config) -> anyhow::Result<Vec<Strin
 
 fn keys_of(
     config: &Config,
-    set: &UpstreamConfig,
     url: &Uri,
+    tls: Option<&Arc<SignerTls>>,
 ) -> anyhow::Result<Vec<slashing_db::PublicKey>> {
-    let client = client_config(config, set, url, CONTROL_CONNECTIONS);
+    let client = client_config(config, url, tls, CONTROL_CONNECTIONS);
     let limits = &config.limits;
     let (bytes_max, answer_max) =
         (limits.upstream_keys_bytes_max, limits.upstream_answer_bytes_max);
@@ -131,13 +134,14 @@ fn keys_of(
 
 fn client_config(
     config: &Config,
-    _set: &UpstreamConfig,
     url: &Uri,
+    tls: Option<&Arc<SignerTls>>,
     connections_max: usize,
 ) -> ClientConfig {
     let limits = &config.limits;
     ClientConfig {
         authority: authority(url),
+        tls: tls.filter(|_| is_https(url)).cloned(),
         path_prefix: String::new(),
         connections_max,
         waiting_max: limits.requests_in_flight_max,
