@@ -137,8 +137,8 @@ impl UpstreamFault {
                 | UpstreamError::BodyTooLarge { .. },
             )
             | Self::Status(_)
-            | Self::NotASignature { .. }
             | Self::NotAKeyList(_) => Blame::Failure,
+            Self::NotASignature { .. } => Blame::WrongAnswer,
         }
     }
 

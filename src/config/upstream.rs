@@ -218,9 +218,7 @@ fn check_set(
         None => Some(defaults.timeout),
     };
     let connections_per_worker = match raw.connections_per_worker {
-        Some(connections) => {
-            connections_of(checker, &at("connections_per_worker"), connections)
-        }
+        Some(connections) => connections_of(checker, &at("connections_per_worker"), connections),
         None => Some(defaults.connections_per_worker),
     };
     let tls = RawTls {
@@ -327,9 +325,8 @@ impl UpstreamsConfig {
 
     /// The value of a key of `[upstream]`, if it has one.
     pub(super) fn value_of(&self, field: &str) -> Option<toml::Value> {
-        let integer = |number: u128| {
-            Some(toml::Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)))
-        };
+        let integer =
+            |number: u128| Some(toml::Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
         match field {
             "url" => self.is_simple.then(|| {
                 let url = self.sets[0].urls[0].to_string();

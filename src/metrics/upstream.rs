@@ -1,7 +1,9 @@
 //! The figures of the signers behind the gate. The labels are names of the configuration, so that
 //! there are never more series than somebody wrote down.
 
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use prometheus::{
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+};
 
 use super::{REQUEST_BUCKETS, families};
 

@@ -201,7 +201,8 @@ impl Client {
     /// What the configuration gets wrong.
     pub fn new(config: ClientConfig) -> Result<Rc<Self>, ConfigError> {
         let host = check(&config)?;
-        let server_name = config.tls.as_ref().map(|_| server_name(&config.authority)).transpose()?;
+        let server_name =
+            config.tls.as_ref().map(|_| server_name(&config.authority)).transpose()?;
         let stats = Arc::<ClientStats>::default();
         let pool = Pool::new(&config, Arc::clone(&stats));
         let client = Rc::new(Self { host, server_name, pool, config, stats });

@@ -165,6 +165,7 @@ impl ReplicaClient {
         let rests = match fault.blame() {
             Blame::Nobody => false,
             Blame::Failure => replica.breaker.failed(Instant::now()),
+            Blame::WrongAnswer => replica.breaker.distrust(Instant::now()),
         };
         if let Some(unsaid) = replica.log_limit.may_say(fault.code(), replica.clock.now()) {
             tracing::warn!(
@@ -185,7 +186,7 @@ impl ReplicaClient {
                 event = "replica_rests",
                 upstream = %replica.upstream,
                 replica = %replica.name,
-                "a signer failed several times in a row; it is asked last until it signs again"
+                "a signer fails, or answers wrongly; it is asked last until it signs again"
             );
         }
         Attempt { replica: Arc::clone(replica), fault }
@@ -197,8 +198,10 @@ impl ReplicaClient {
 pub enum Blame {
     /// Nothing: the fault is of this key, or ours.
     Nobody,
-    /// That it may be unwell.
+    /// That it may be unwell: a few of these in a row, and it is asked last.
     Failure,
+    /// That it answers wrongly: it is asked last at once, and for long.
+    WrongAnswer,
 }
 
 /// Counts a request for as long as a replica has it.

@@ -12,6 +12,7 @@
 //! | what real clients sent, once more | `captures` |
 //! | a flood of what is not urgent beside what is | `flood` |
 //! | seeded worlds of crashes, faults and hostile clients | `simulation` |
+//! | several signers: who is asked, and what one that fails costs | `replicas` |
 //! | processes, requests and connections for all of them | `support` |
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
@@ -23,6 +24,7 @@ mod demo;
 mod flood;
 mod one_live_copy;
 mod path;
+mod replicas;
 mod simulation;
 mod support;
 mod tidy;

@@ -80,7 +80,8 @@ fn watched(config: &Config, signers: &Signers) -> Result<Vec<Vec<Watched>>, Conf
     let answer_bytes_max = config.limits.upstream_answer_bytes_max;
     let sets = config.upstreams.sets.iter().zip(&signers.sets).map(|(set, shared)| {
         let replicas = set.urls.iter().zip(&shared.replicas).map(|(url, replica)| {
-            let client = Client::new(client_config(config, url, shared.tls.as_ref(), CONTROL_CONNECTIONS))?;
+            let client =
+                Client::new(client_config(config, url, shared.tls.as_ref(), CONTROL_CONNECTIONS))?;
             let signer = Rc::new(Web3Signer::new(client, answer_bytes_max));
             Ok((Arc::clone(replica), signer))
         });

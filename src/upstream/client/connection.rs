@@ -202,9 +202,7 @@ impl Stream {
     ) -> io::Result<Self> {
         match tls {
             None => Ok(Self::Plain(stream)),
-            Some((tls, name)) => {
-                Ok(Self::Tls(Box::new(tls.connect(name.clone(), stream).await?)))
-            }
+            Some((tls, name)) => Ok(Self::Tls(Box::new(tls.connect(name.clone(), stream).await?))),
         }
     }
 }

@@ -47,11 +47,7 @@ impl KeyLists {
 
     /// Reads the lists of all replicas, all at the same time, and compares them with each other and
     /// with what is enrolled.
-    pub(super) async fn refresh(
-        &mut self,
-        validators: &Validators,
-        schedule: Schedule,
-    ) -> Refresh {
+    pub(super) async fn refresh(&mut self, validators: &Validators, schedule: Schedule) -> Refresh {
         let mut refresh = Refresh { is_complete: true, failed: Vec::new() };
         let mut read: Vec<Vec<(usize, Vec<PublicKey>)>> = vec![Vec::new(); self.sets.len()];
         let mut calls = self.ask_all(schedule);
@@ -96,8 +92,7 @@ impl KeyLists {
                 let signer = Rc::clone(signer);
                 calls.spawn_local(async move {
                     let deadline = clock::deadline(schedule.key_list_timeout);
-                    let mut keys =
-                        signer.public_keys(deadline, schedule.key_list_bytes_max).await;
+                    let mut keys = signer.public_keys(deadline, schedule.key_list_bytes_max).await;
                     if let Ok(keys) = &mut keys {
                         keys.sort_unstable();
                         keys.dedup();
@@ -195,10 +190,8 @@ impl Union {
             true => list.clone(),
             false => merged(all, list.clone()),
         });
-        let lacks = lists
-            .into_iter()
-            .map(|(place, list)| (place, difference(&keys, &list)))
-            .collect();
+        let lacks =
+            lists.into_iter().map(|(place, list)| (place, difference(&keys, &list))).collect();
         Self { keys, lacks }
     }
 }
