@@ -43,6 +43,7 @@ struct State {
 struct Rest {
     until: Instant,
     pause: Duration,
+    is_probed: bool, // a request is under way that sees whether the replica is back
 }
 
 impl Breaker {
@@ -64,6 +65,7 @@ impl Breaker {
         match &mut self.state.lock().rest {
             Some(rest) if rest.until <= now => {
                 rest.until = now + rest.pause;
+                rest.is_probed = true;
                 true
             }
             Some(_) | None => false,
@@ -85,19 +87,19 @@ impl Breaker {
         state.failures += 1;
         let pause = match &state.rest {
             // Those that were under way when it fell say nothing new.
-            Some(rest) if now < rest.until && state.failures > FAILURES_MAX + 1 => return false,
+            Some(rest) if now < rest.until && !rest.is_probed => return false,
             Some(rest) => (rest.pause * 2).min(PAUSE_MAX),
             None if state.failures < FAILURES_MAX => return false,
             None => PAUSE_MIN,
         };
         let is_new = state.rest.is_none();
-        state.rest = Some(Rest { until: now + pause, pause });
+        state.rest = Some(Rest { until: now + pause, pause, is_probed: false });
         is_new
     }
 
     /// It cannot be reached: it rests at once. Says whether that is new.
     pub fn unreachable(&self, now: Instant) -> bool {
-        self.rest_for(PAUSE_MIN, now)
+        self.rest_for(UNREACHABLE, now)
     }
 
     /// It gave a wrong answer: it rests at once and for long. Says whether that is new.
@@ -105,7 +107,7 @@ impl Breaker {
         self.rest_for(DISTRUST, now)
     }
 
-    /// It can be reached again: the next request may see.
+    /// It can be reached again, after it could not: the next request may see.
     pub fn reachable(&self, now: Instant) {
         if self.troubled.load(Ordering::Relaxed)
             && let Some(rest) = &mut self.state.lock().rest
@@ -120,7 +122,7 @@ impl Breaker {
         let state = &mut *self.state.lock();
         let is_new = state.rest.is_none();
         let pause = state.rest.as_ref().map_or(pause, |rest| rest.pause.max(pause));
-        state.rest = Some(Rest { until: now + pause, pause });
+        state.rest = Some(Rest { until: now + pause, pause, is_probed: false });
         is_new
     }
 }
@@ -131,5 +133,8 @@ const FAILURES_MAX: u32 = 3;
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// The longest pause: a replica that is back must not stay idle for an epoch.
 const PAUSE_MAX: Duration = Duration::from_secs(16);
+/// The pause of one that cannot be reached: longer than until it is looked for again, so that no
+/// request is spent on it meanwhile.
+const UNREACHABLE: Duration = Duration::from_secs(5);
 /// The pause after a wrong answer.
 const DISTRUST: Duration = Duration::from_secs(60);

@@ -61,12 +61,15 @@ impl Replica {
 
     /// Notes whether it is there. Says what it was before.
     pub(super) fn note_reachable(&self, is_there: bool, now: Instant) -> bool {
-        if is_there {
-            self.breaker.reachable(now);
-        } else {
-            self.breaker.unreachable(now);
+        let was_there = self.reachable.swap(is_there, Ordering::Relaxed);
+        match is_there {
+            false => {
+                self.breaker.unreachable(now);
+            }
+            true if !was_there => self.breaker.reachable(now),
+            true => {}
         }
-        self.reachable.swap(is_there, Ordering::Relaxed)
+        was_there
     }
 
     /// The sum of one of its clients' counters.

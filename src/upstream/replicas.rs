@@ -26,9 +26,6 @@ use super::signers::SignerSet;
 use super::{UpstreamFailure, UpstreamFault};
 use crate::eth::Signature;
 
-#[cfg(test)]
-mod tests;
-
 /// A call that is under way, with the place of its replica.
 type Call = Pin<Box<dyn Future<Output = Result<Signature, Attempt>>>>;
 
