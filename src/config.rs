@@ -13,9 +13,6 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
-
-use hyper::Uri;
 
 use crate::limits::Limits;
 
@@ -24,6 +21,9 @@ pub use self::document::Position;
 pub use self::effective::{Origin, Setting};
 pub use self::groups::{KeyGroup, KeyGroups, KeySelection};
 pub use self::problem::{ConfigError, Place, Problem, ProblemKind};
+pub use self::upstream::{
+    REPLICAS_MAX, UpstreamConfig, UpstreamTls, UpstreamsConfig, is_https,
+};
 
 mod args;
 mod check;
@@ -36,6 +36,7 @@ mod load;
 mod problem;
 mod raw;
 mod redact;
+mod upstream;
 
 #[cfg(test)]
 mod tests;
@@ -52,8 +53,8 @@ pub struct Config {
     pub listen: ListenConfig,
     /// `[metrics]`: where Prometheus connects.
     pub metrics: MetricsConfig,
-    /// `[upstream]`: the signer behind the gate.
-    pub upstream: UpstreamConfig,
+    /// `[upstream]`, `[[upstreams]]`: the signers behind the gate.
+    pub upstreams: UpstreamsConfig,
     /// `[slashing]`: the slashing store and its witness.
     pub slashing: SlashingConfig,
     /// `[[groups]]`: keys that may do more than attest and propose.
@@ -122,19 +123,6 @@ impl ListenConfig {
 pub struct MetricsConfig {
     /// The address of `/metrics` and `/healthz`; `None` (`off` in the file) for no listener.
     pub address: Option<SocketAddr>,
-}
-
-/// The signer behind the gate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamConfig {
-    /// `http://host:port`: no user, no path, no query.
-    pub url: Uri,
-    /// For one signing call, its retry included; at most `limits.request_budget_ms`.
-    pub timeout: Duration,
-    /// Connections that each worker keeps to the upstream.
-    pub connections_per_worker: usize,
-    /// How often the upstream is asked which keys it has.
-    pub refresh_interval: Duration,
 }
 
 /// The slashing store and its witness.

@@ -13,8 +13,11 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{LogConfig, LogFormat};
 
+mod limit;
 #[cfg(test)]
 mod tests;
+
+pub use self::limit::LogLimit;
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]

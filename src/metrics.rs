@@ -12,12 +12,14 @@ use prometheus::{
 
 use self::process::ProcessCollector;
 pub use self::summary::Summary;
+pub use self::upstream::{ReplicaMetrics, UpstreamMetrics, UpstreamSetMetrics};
 use crate::limits::DutyClass;
 
 mod families;
 pub mod http;
 mod process;
 mod summary;
+mod upstream;
 
 #[cfg(test)]
 mod tests;
@@ -149,7 +151,7 @@ pub struct Metrics {
     pub connections_idle: IntGauge,
     /// Client connections closed for want of room.
     pub connections_refused: IntCounter,
-    /// The signer behind the gate.
+    /// The signers behind the gate.
     pub upstream: UpstreamMetrics,
     /// The recorder, its store and its witness.
     pub store: StoreMetrics,
@@ -159,22 +161,6 @@ pub struct Metrics {
     pub events: IntCounterVec,
     /// What Web3Signer's dashboards read.
     pub web3signer: Web3SignerMetrics,
-}
-
-/// The signer behind the gate.
-pub struct UpstreamMetrics {
-    /// Requests sent, retries included.
-    pub requests: IntCounter,
-    /// Requests sent again after a reset.
-    pub retries: IntCounter,
-    /// Requests without a usable signature, by stable code.
-    pub errors: IntCounterVec,
-    /// Seconds to the end of an answer.
-    pub seconds: Histogram,
-    /// Refusals (412) of what we had permitted.
-    pub refusals: IntCounter,
-    /// 1 while the last request succeeded.
-    pub up: IntGauge,
 }
 
 /// The recorder, its store and its witness.
@@ -317,23 +303,6 @@ impl Metrics {
             update(self);
         }
         TextEncoder::new().encode_to_string(&self.registry.gather())
-    }
-}
-
-impl UpstreamMetrics {
-    fn new(registry: &Registry, codes: &[&'static str]) -> Self {
-        let errors = families::UPSTREAM_ERRORS.counters(registry);
-        for code in codes {
-            errors.with_label_values(&[*code]).reset();
-        }
-        Self {
-            requests: families::UPSTREAM_REQUESTS.counter(registry),
-            retries: families::UPSTREAM_RETRIES.counter(registry),
-            errors,
-            seconds: families::UPSTREAM_SECONDS.histogram(registry, &REQUEST_BUCKETS),
-            refusals: families::UPSTREAM_REFUSALS.counter(registry),
-            up: families::UPSTREAM_UP.gauge(registry),
-        }
     }
 }
 

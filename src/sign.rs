@@ -20,17 +20,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use slashing_db::{Recorder, Store};
 use tokio::time::timeout_at;
 
 use crate::clock::{Clock, Now, SlotClock, deadline};
 use crate::eth::{Duty, Epoch, Network, PublicKey, Root, Signature, SigningRoot};
 use crate::limits::DutyClass;
+use crate::logging::LogLimit;
 use crate::metrics::{Metrics, Stage};
 use crate::server::body::{BodyError, ReceivedBody};
-use crate::upstream::client::ClientStats;
-use crate::upstream::{Forward, InFlight, Upstream};
+use crate::upstream::{Forward, InFlight, Upstreams};
 use crate::validators::{RowIndex, Standing, Validators};
 use crate::web3signer::request;
 
@@ -47,7 +46,7 @@ use decide::decide;
 pub use not_signed::{Fault, NotSigned, Refusal, Rejection};
 use permissions::Permissions;
 use report::Account;
-pub use report::{EVENTS, LogLimit};
+pub use report::EVENTS;
 
 /// All that the path needs and all cores share.
 pub struct Gate {
@@ -73,8 +72,6 @@ pub struct Gate {
     pub in_flight: InFlight,
     /// The figures.
     pub metrics: Arc<Metrics>,
-    /// What each core's client of the signer counts.
-    pub upstream_stats: Mutex<Vec<Arc<ClientStats>>>,
     /// How much is said of bad requests.
     pub log_limit: LogLimit,
     /// How many epochs a vote's target may lie behind the present one.
@@ -100,16 +97,16 @@ pub struct Signed {
     pub signature: Signature,
 }
 
-/// The path on one core: the shared gate, and this core's own connections to the signer.
+/// The path on one core: the shared gate, and this core's own connections to the signers.
 pub struct Path {
     gate: Arc<Gate>,
-    upstream: Rc<Upstream>,
+    upstream: Rc<Upstreams>,
     turns: Turns,
 }
 
 impl Path {
     /// The path of `gate` over `upstream`.
-    pub fn new(gate: Arc<Gate>, upstream: Rc<Upstream>) -> Self {
+    pub fn new(gate: Arc<Gate>, upstream: Rc<Upstreams>) -> Self {
         Self { gate, upstream, turns: Turns::default() }
     }
 
@@ -174,6 +171,7 @@ impl Path {
 
         let forwarded_at = gate.clock.now();
         let forward = Forward {
+            row,
             class,
             now: forwarded_at,
             until: forwarded_at.after(gate.budget),

@@ -5,7 +5,6 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::Context;
-use parking_lot::Mutex;
 use slashing_db::Store;
 
 use super::scrape::Scrape;
@@ -20,8 +19,10 @@ use crate::metrics::{self, LabelValues, Metrics};
 use crate::server::{self, Server};
 use crate::sign::admission::Admission;
 use crate::sign::permissions::Permissions;
-use crate::sign::{EVENTS, Gate, LogLimit};
+use crate::sign::{EVENTS, Gate};
+use crate::logging::LogLimit;
 use crate::upstream::discovery::Discovery;
+use crate::upstream::signers::Signers;
 use crate::upstream::{InFlight, UpstreamFault};
 use crate::validators::Validators;
 
@@ -29,7 +30,7 @@ use self::listeners::serve;
 #[cfg(feature = "bench-nosync")]
 use self::signers::require_loopback;
 pub(super) use self::signers::upstream_keys;
-use self::signers::watch_upstream;
+use self::signers::watch_upstreams;
 use self::threads::{keep_lease, watch_signals, watch_store};
 
 mod listeners;
@@ -63,10 +64,12 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let (ends, ended) = mpsc::channel();
     watch_store(&store, &ends);
     let gate = Arc::new(assemble(&config, network, slots, &clock, &store, watermarks)?);
-    let discovery = Arc::new(Discovery::default());
+    let signers = Signers::new(&config.upstreams.sets, &gate.metrics.upstream, &clock)
+        .context("cannot speak TLS to the signers")?;
+    let discovery = Arc::new(Discovery::new(Arc::new(signers)));
     keep_lease(&gate, slots, ends.clone())?;
     serve_control(&config, &gate, slots)?;
-    watch_upstream(&config, &gate, &discovery)?;
+    watch_upstreams(&config, &gate, &discovery)?;
     watch_signals(ends)?;
     let server = serve(&config, &gate, &discovery)?;
     let metrics_address = serve_metrics(&config, &gate, &discovery, &server)?;
@@ -74,7 +77,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         event = "serving",
         addresses = ?server.local_addresses(),
         metrics = metrics_address.map(tracing::field::display),
-        upstream = %config.upstream.url,
+        upstreams = config.upstreams.describe(),
         keys = gate.validators.counts().enabled,
         workers = config.listen.worker_count(),
         open_files_max = files,
@@ -137,10 +140,10 @@ fn assemble(
         admission: Admission::new(&config.limits),
         in_flight: InFlight::new(FINISHED_RESULTS_KEPT_SLOTS),
         metrics,
-        upstream_stats: Mutex::default(),
         log_limit: LogLimit::default(),
         min_target_age_epochs: config.slashing.min_target_age_epochs,
-        budget: Duration::from_millis(config.limits.request_budget_ms).min(config.upstream.timeout),
+        budget: Duration::from_millis(config.limits.request_budget_ms)
+            .min(config.upstreams.longest_timeout()),
     })
 }
 

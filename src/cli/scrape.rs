@@ -1,5 +1,6 @@
 //! Brings the gauges up to date before they are read.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
@@ -45,12 +46,10 @@ impl Scrape {
         metrics.web3signer.signers_loaded.set(gauge(counts.enabled));
         let synchronised = clock::health() == ClockHealth::Synchronised;
         metrics.clock_synchronised.set(i64::from(synchronised));
-        metrics.upstream.up.set(i64::from(self.discovery.reachable()));
         for class in DutyClass::ALL {
             metrics.in_flight(class).set(gauge(gate.admission.under_way_of(class) as u64));
         }
-        let retries = gate.upstream_stats.lock().iter().map(|it| it.retries.load(Relaxed)).sum();
-        raise(&metrics.upstream.retries, retries);
+        self.signers();
         self.store(metrics, &gate);
         self.connections(metrics);
     }
@@ -69,6 +68,18 @@ impl Scrape {
         replay(&metrics.store.commit_seconds, &last.commit_us, &stats.commit_us, 1e-6);
         replay(&metrics.store.durable_wait_seconds, &last.wait_us, &stats.wait_us, 1e-6);
         *last = stats;
+    }
+
+    fn signers(&self) {
+        for replica in self.discovery.signers().replicas() {
+            let metrics = &replica.metrics;
+            metrics.up.set(i64::from(replica.is_healthy()));
+            raise(&metrics.retries, replica.sum(|stats| stats.retries.load(Relaxed)));
+            let all = |counts: &[AtomicU64]| counts.iter().map(|count| count.load(Relaxed)).sum();
+            metrics.in_use.set(gauge(replica.sum(|stats| all(&stats.in_use))));
+            metrics.waiting.set(gauge(replica.sum(|stats| all(&stats.waiting))));
+            metrics.idle.set(gauge(replica.sum(|stats| stats.idle.load(Relaxed))));
+        }
     }
 
     fn connections(&self, metrics: &Metrics) {

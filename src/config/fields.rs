@@ -1,5 +1,5 @@
 //! The keys that have one value each: what the environment may set, and what the effective
-//! configuration shows. Key groups and fork epochs are set in the file alone.
+//! configuration shows. Key groups, sets of signers and fork epochs are set in the file alone.
 
 use crate::limits::Limits;
 
@@ -14,7 +14,7 @@ pub(super) enum Kind {
 }
 
 /// `section.field`, without those of `[limits]`, which all are integers.
-const FIELDS: [(&str, Kind); 20] = [
+const FIELDS: [(&str, Kind); 25] = [
     ("network.name", Kind::Text),
     ("network.config", Kind::Text),
     ("network.genesis_time", Kind::Integer),
@@ -28,6 +28,11 @@ const FIELDS: [(&str, Kind); 20] = [
     ("upstream.timeout_ms", Kind::Integer),
     ("upstream.connections_per_worker", Kind::Integer),
     ("upstream.refresh_interval_s", Kind::Integer),
+    ("upstream.tls_ca_file", Kind::Text),
+    ("upstream.tls_certificate_file", Kind::Text),
+    ("upstream.tls_key_file", Kind::Text),
+    ("upstream.tls_pkcs12_file", Kind::Text),
+    ("upstream.tls_password_file", Kind::Text),
     ("slashing.directory", Kind::Text),
     ("slashing.witness", Kind::Text),
     ("slashing.key_set", Kind::Text),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::upstream::{RawUpstream, RawUpstreamSet};
 use crate::limits::Limits;
 
 #[derive(Debug, Default, Deserialize)]
@@ -13,6 +14,7 @@ pub(super) struct RawConfig {
     pub(super) listen: RawListen,
     pub(super) metrics: RawMetrics,
     pub(super) upstream: RawUpstream,
+    pub(super) upstreams: Vec<RawUpstreamSet>,
     pub(super) slashing: RawSlashing,
     pub(super) groups: Vec<RawGroup>,
     pub(super) limits: Limits,
@@ -43,15 +45,6 @@ pub(super) struct RawListen {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawMetrics {
     pub(super) address: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct RawUpstream {
-    pub(super) url: Option<String>,
-    pub(super) timeout_ms: Option<u64>,
-    pub(super) connections_per_worker: Option<u64>,
-    pub(super) refresh_interval_s: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -68,19 +68,28 @@ families! {
         "Client connections: active ones serve a request, idle ones wait for the next.";
     CONNECTIONS_REFUSED: Counter "portcullis_connections_refused_total" []
         "Client connections closed at once because limits.connections_max were open.";
-    UPSTREAM_REQUESTS: Counter "portcullis_upstream_requests_total" []
-        "Signing requests sent upstream, retries included.";
-    UPSTREAM_RETRIES: Counter "portcullis_upstream_retries_total" []
-        "Requests sent again, with the same signing root, after a reset connection.";
-    UPSTREAM_ERRORS: Counter "portcullis_upstream_errors_total" ["code"]
-        "Upstream requests without a usable signature, by stable code.";
-    UPSTREAM_SECONDS: Histogram "portcullis_upstream_seconds" []
-        "From sending a request upstream to the end of its answer.";
-    UPSTREAM_REFUSALS: Counter "portcullis_upstream_refusals_total" []
-        "Duties that upstream refused (412) after we had permitted them. Alarm: the two stores \
+    UPSTREAM_REQUESTS: Counter "portcullis_upstream_requests_total" ["upstream", "replica"]
+        "Signing requests sent to a signer, those after a failover and hedges included.";
+    UPSTREAM_RETRIES: Counter "portcullis_upstream_retries_total" ["upstream", "replica"]
+        "Requests sent again to the same signer, with the same signing root, after a reset \
+         connection.";
+    UPSTREAM_ERRORS: Counter "portcullis_upstream_errors_total" ["upstream", "replica", "code"]
+        "Requests to a signer without a usable signature, by stable code.";
+    UPSTREAM_SECONDS: Histogram "portcullis_upstream_seconds" ["upstream", "replica"]
+        "From sending a request to a signer to the end of its answer.";
+    UPSTREAM_REFUSALS: Counter "portcullis_upstream_refusals_total" ["upstream", "replica"]
+        "Duties that a signer refused (412) after we had permitted them. Alarm: the two stores \
          disagree.";
-    UPSTREAM_UP: Gauge "portcullis_upstream_up" []
-        "1 while the last request to the upstream succeeded, else 0.";
+    UPSTREAM_UP: Gauge "portcullis_upstream_up" ["upstream", "replica"]
+        "1 while the signer answers and is not rested after failures, else 0.";
+    UPSTREAM_CONNECTIONS: Gauge "portcullis_upstream_connections" ["upstream", "replica", "state"]
+        "Connections to a signer: in_use by a request, idle; and waiting, requests without one.";
+    UPSTREAM_MISSING: Gauge "portcullis_upstream_keys_missing" ["upstream", "replica"]
+        "Keys that the signer lacks and another of its set has, as of the last read of its list.";
+    FAILOVERS: Counter "portcullis_failovers_total" ["upstream"]
+        "Times that another signer of the set was asked because one had failed.";
+    HEDGES: Counter "portcullis_hedges_total" ["upstream"]
+        "Times that another signer of the set was asked beside one that was late.";
     RECORDER_QUEUE: Gauge "portcullis_recorder_queue_length" []
         "Records waiting for their commit.";
     COMMIT_BATCH: Histogram "portcullis_commit_batch_records" []

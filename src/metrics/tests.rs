@@ -15,6 +15,14 @@ const LABELS: LabelValues = LabelValues {
     events: &["upstream_refused"],
 };
 
+/// All metrics, with those of one signer.
+fn metrics() -> Metrics {
+    let metrics = Metrics::new(&LABELS);
+    let _ = metrics.upstream.set("default");
+    let _ = metrics.upstream.replica("default", "127.0.0.1:9100");
+    metrics
+}
+
 /// The value of one line of the text.
 fn value(text: &str, series: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{series} ")));
@@ -23,7 +31,7 @@ fn value(text: &str, series: &str) -> f64 {
 
 #[test]
 fn the_text_holds_every_family_of_the_table_and_no_other() {
-    let metrics = Metrics::new(&LABELS);
+    let metrics = metrics();
     let text = metrics.encode().unwrap();
     let types: BTreeMap<&str, &str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
@@ -38,7 +46,7 @@ fn the_text_holds_every_family_of_the_table_and_no_other() {
 
 #[test]
 fn every_series_has_the_labels_of_the_table() {
-    let text = Metrics::new(&LABELS).encode().unwrap();
+    let text = metrics().encode().unwrap();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let series = line.rsplit_once(' ').unwrap().0;
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
@@ -70,7 +78,7 @@ fn the_documented_table_is_the_one_that_runs() {
 
 #[test]
 fn an_answer_is_counted_by_type_verdict_and_code() {
-    let metrics = Metrics::new(&LABELS);
+    let metrics = metrics();
     let elapsed = Duration::from_millis(3);
     metrics.answered(Some(0), Verdict::Signed, "signed", elapsed);
     metrics.answered(Some(0), Verdict::Signed, "signed", elapsed);
@@ -95,7 +103,7 @@ fn an_answer_is_counted_by_type_verdict_and_code() {
 
 #[test]
 fn stages_and_classes_reach_their_own_series() {
-    let metrics = Metrics::new(&LABELS);
+    let metrics = metrics();
     for (times, stage) in (1..).zip(Stage::ALL) {
         (0..times).for_each(|_| metrics.stage(stage, Duration::from_micros(30)));
     }
@@ -118,7 +126,7 @@ fn stages_and_classes_reach_their_own_series() {
 
 #[test]
 fn quantiles_are_those_of_the_last_observations() {
-    let metrics = Metrics::new(&LABELS);
+    let metrics = metrics();
     let recorded = &metrics.web3signer.attestation_recorded;
     (0..5_000).for_each(|_| recorded.observe(Duration::from_secs(9)));
     (1..=1_024).for_each(|ms| recorded.observe(Duration::from_millis(ms)));
@@ -138,7 +146,7 @@ fn quantiles_are_those_of_the_last_observations() {
 
 #[test]
 fn the_process_is_measured() {
-    let text = Metrics::new(&LABELS).encode().unwrap();
+    let text = metrics().encode().unwrap();
     assert!(value(&text, "process_resident_memory_bytes") > 1e6);
     assert!(value(&text, "process_open_fds") >= 3.0);
     assert!(value(&text, "process_max_fds") >= value(&text, "process_open_fds"));
@@ -156,7 +164,7 @@ fn get(address: std::net::SocketAddr, request: &str) -> String {
 
 #[test]
 fn the_listener_serves_the_metrics_and_its_health() {
-    let metrics = Arc::new(Metrics::new(&LABELS));
+    let metrics = Arc::new(metrics());
     metrics.set_before_scrape(|metrics| metrics.store.queue_length.set(17));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let any = "127.0.0.1:0".parse().unwrap();

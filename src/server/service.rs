@@ -64,10 +64,20 @@ impl Api {
         answer
     }
 
+    /// The enabled keys, whatever the signers say. A client takes a short list at its word and stops
+    /// its validators: before there is anything to go by, there is no list.
+    fn public_keys(&self) -> Answer {
+        let validators = &self.path.gate().validators;
+        if !self.discovery.signers().routing.all_read() && validators.counts().enrolled() == 0 {
+            return respond::keys_unknown();
+        }
+        respond::public_keys(validators.published())
+    }
+
     fn health(&self) -> Health {
         let gate = self.path.gate();
         let counts = gate.validators.counts();
-        let upstream = self.discovery.reachable();
+        let signers = self.discovery.signers();
         let store = gate.store.fault(gate.clock.now().boot);
         Health::of(vec![
             Check { id: "default-check", status: up_or_down(true), data: None },
@@ -87,7 +97,11 @@ impl Api {
                 status: up_or_down(store.is_none()),
                 data: store.map(|reason| serde_json::json!({ "reason": reason.to_string() })),
             },
-            Check { id: "upstream-check", status: up_or_down(upstream), data: None },
+            Check {
+                id: "upstream-check",
+                status: up_or_down(signers.any_reachable()),
+                data: Some(signers.health()),
+            },
         ])
     }
 
@@ -111,7 +125,7 @@ impl Service for Api {
                 let identifier = identifier.to_owned();
                 self.sign(identifier, request, peer).await
             }
-            Ok(Route::PublicKeys) => respond::public_keys(self.path.gate().validators.published()),
+            Ok(Route::PublicKeys) => self.public_keys(),
             Ok(Route::Upcheck) => respond::upcheck(),
             Ok(Route::Healthcheck) => respond::health(&self.health()),
             Ok(Route::Reload) if request.method() == hyper::Method::POST => {

@@ -1,19 +1,13 @@
 //! Step 9: what is said of a request, in figures and in words. One exit, never skipped.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use parking_lot::Mutex;
-
 use super::{Fault, Gate, NotSigned, Refusal, Rejection, Signed};
-use crate::clock::{Now, Stopwatch};
+use crate::clock::Stopwatch;
 use crate::eth::{Duty, DutyKind, SigningRoot};
 use crate::metrics::{Stage, Verdict};
 use crate::upstream::{Forwarded, UpstreamFault};
 use crate::web3signer::request::SigningRequest;
-
-#[cfg(test)]
-mod tests;
 
 /// What has become known of a request on its way.
 pub(super) struct Account {
@@ -63,9 +57,6 @@ impl Account {
             (Stage::Record, Some(DutyKind::Block | DutyKind::BlockV2)) => {
                 web3signer.block_recorded.observe(elapsed);
             }
-            (Stage::Forward, _) if !self.joined => {
-                gate.metrics.upstream.seconds.observe(elapsed.as_secs_f64());
-            }
             (_, _) => {}
         }
     }
@@ -105,11 +96,7 @@ impl Account {
         match result {
             Ok(_) => {
                 metrics.web3signer.permitted.inc();
-                if self.joined {
-                    metrics.joins.inc();
-                } else {
-                    metrics.upstream.requests.inc();
-                }
+                metrics.joins.inc_by(u64::from(self.joined));
             }
             Err(NotSigned::Refused(Refusal::Slashable(_))) => metrics.web3signer.prevented.inc(),
             Err(NotSigned::Refused(_)) => {}
@@ -117,14 +104,7 @@ impl Account {
                 metrics.web3signer.missing_identifier.inc();
             }
             Err(NotSigned::Rejected(_)) => metrics.web3signer.malformed.inc(),
-            Err(NotSigned::Failed(Fault::Upstream(fault))) => {
-                metrics.upstream.requests.inc();
-                metrics.upstream.errors.with_label_values(&[fault.code()]).inc();
-                if matches!(**fault, UpstreamFault::Refused) {
-                    metrics.upstream.refusals.inc();
-                }
-            }
-            Err(NotSigned::Failed(_)) => {}
+            Err(NotSigned::Failed(_)) => {} // each replica that was asked has counted its own
         }
         if let Err(not_signed) = result {
             metrics.events.with_label_values(&[event(not_signed)]).inc();
@@ -159,6 +139,7 @@ impl Account {
                     code,
                     reason = %not_signed,
                     cause = cause(not_signed),
+                    attempts = attempts(not_signed),
                     kind = self.kind.map(DutyKind::as_str),
                     pubkey = self.identifier,
                     root = self.root.map(tracing::field::display),
@@ -188,7 +169,9 @@ fn event(not_signed: &NotSigned) -> &'static str {
     match not_signed {
         NotSigned::Refused(_) => REFUSED,
         NotSigned::Rejected(_) => REJECTED,
-        NotSigned::Failed(Fault::Upstream(fault)) if matches!(**fault, UpstreamFault::Refused) => {
+        NotSigned::Failed(Fault::Upstream(failure))
+            if matches!(failure.fault, UpstreamFault::Refused) =>
+        {
             UPSTREAM_REFUSED
         }
         NotSigned::Failed(_) => FAILED,
@@ -207,13 +190,21 @@ pub const EVENTS: [&str; 4] = [REFUSED, REJECTED, FAILED, UPSTREAM_REFUSED];
 /// The chain of causes behind `error`, in one line.
 fn cause(error: &NotSigned) -> Option<String> {
     let error: &dyn std::error::Error = match error {
-        NotSigned::Failed(Fault::Upstream(fault)) => &**fault, // behind an `Arc`, it is no source
+        NotSigned::Failed(Fault::Upstream(failure)) => &failure.fault,
         other => other,
     };
     let causes: Vec<String> = std::iter::successors(error.source(), |cause| cause.source())
         .map(ToString::to_string)
         .collect();
     (!causes.is_empty()).then(|| causes.join(": "))
+}
+
+/// The replicas that were asked in vain, if any were.
+fn attempts(not_signed: &NotSigned) -> Option<String> {
+    match not_signed {
+        NotSigned::Failed(Fault::Upstream(failure)) => Some(failure.attempts()),
+        NotSigned::Failed(_) | NotSigned::Refused(_) | NotSigned::Rejected(_) => None,
+    }
 }
 
 impl Times {
@@ -242,35 +233,5 @@ impl Times {
     }
 }
 
-/// Keeps a flood of one kind of bad request from filling the log's disk: so many lines a second and
-/// code, and the number of those left out in the next line. The metrics count every one.
-#[derive(Debug, Default)]
-pub struct LogLimit(Mutex<HashMap<&'static str, Said>>);
-
-#[derive(Debug, Default)]
-struct Said {
-    second: u64,
-    lines: u32,
-    unsaid: u64,
-}
-
-impl LogLimit {
-    /// `Some` if a line for `code` may be written now: how many were left out since the last one.
-    pub(super) fn may_say(&self, code: &'static str, now: Now) -> Option<u64> {
-        let mut codes = self.0.lock();
-        let said = codes.entry(code).or_default();
-        if said.second != now.unix_s() {
-            (said.second, said.lines) = (now.unix_s(), 0);
-        }
-        if said.lines >= LINES_PER_SECOND_MAX {
-            said.unsaid += 1;
-            return None;
-        }
-        said.lines += 1;
-        Some(std::mem::take(&mut said.unsaid))
-    }
-}
-
-const LINES_PER_SECOND_MAX: u32 = 50;
 /// A public key has 98 with its `0x`; what a stranger sends in its place may be as long as a head.
 const IDENTIFIER_CHARS_MAX: usize = 128;

@@ -1,6 +1,7 @@
 //! A signer that speaks Web3Signer's API over HTTP.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::Method;
@@ -9,7 +10,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::UpstreamFault;
-use super::client::{CLASSES, Call, Class, Client, Response};
+use super::client::{CLASSES, Call, Class, Client, ClientStats, Response};
 use crate::eth::{PublicKey, Signature};
 
 #[cfg(test)]
@@ -25,6 +26,11 @@ impl Web3Signer {
     /// The signer behind `client`; an answer to a signing request may be `answer_bytes_max` long.
     pub fn new(client: Rc<Client>, answer_bytes_max: usize) -> Self {
         Self { client, answer_bytes_max }
+    }
+
+    /// The counters of its client.
+    pub fn stats(&self) -> Arc<ClientStats> {
+        self.client.stats()
     }
 
     /// Asks for one signature. `body` is our own encoding of what was checked.

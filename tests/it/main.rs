@@ -13,6 +13,7 @@
 //! | a flood of what is not urgent beside what is | `flood` |
 //! | many keys enrolled and imported at once | `scale` |
 //! | seeded worlds of crashes, faults and hostile clients | `simulation` |
+//! | several signers: who is asked, and what one that fails costs | `replicas` |
 //! | processes, requests and connections for all of them | `support` |
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
@@ -24,6 +25,7 @@ mod demo;
 mod flood;
 mod one_live_copy;
 mod path;
+mod replicas;
 mod scale;
 mod simulation;
 mod support;

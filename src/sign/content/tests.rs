@@ -9,7 +9,7 @@ use crate::limits::Limits;
 use crate::metrics::{LabelValues, Metrics};
 use crate::sign::admission::Admission;
 use crate::sign::permissions::Permissions;
-use crate::sign::report::LogLimit;
+use crate::logging::LogLimit;
 use crate::tests::{CHAIN, EPOCH, Rig, at, network};
 use crate::upstream::InFlight;
 use crate::validators::Validators;
@@ -45,7 +45,6 @@ fn gate(gloas: Option<u64>) -> Gate {
             upstream_errors: &[],
             events: &[],
         })),
-        upstream_stats: Default::default(),
         log_limit: LogLimit::default(),
         min_target_age_epochs: 2,
         budget: Duration::from_secs(1),

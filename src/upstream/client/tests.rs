@@ -83,6 +83,7 @@ impl Upstream {
     fn config(&self, connections_max: usize) -> ClientConfig {
         ClientConfig {
             authority: self.authority.clone(),
+            tls: None,
             path_prefix: String::new(),
             connections_max,
             waiting_max: 100,
