@@ -12,12 +12,14 @@ use prometheus::{
 
 use self::process::ProcessCollector;
 pub use self::summary::Summary;
+pub use self::web3signer::Web3SignerMetrics;
 use crate::limits::DutyClass;
 
 mod families;
 pub mod http;
 mod process;
 mod summary;
+mod web3signer;
 
 #[cfg(test)]
 mod tests;
@@ -195,25 +197,6 @@ pub struct StoreMetrics {
     pub witness_generation: IntGauge,
 }
 
-/// The names that Web3Signer's dashboards read.
-pub struct Web3SignerMetrics {
-    /// Keys that can be signed with.
-    pub signers_loaded: IntGauge,
-    /// Requests for a key that is not here.
-    pub missing_identifier: IntCounter,
-    /// Requests that could not be read.
-    pub malformed: IntCounter,
-    /// Requests that slashing protection let pass.
-    pub permitted: IntCounter,
-    /// Requests refused as slashable.
-    pub prevented: IntCounter,
-    /// Seconds until a block was recorded.
-    pub block_recorded: Summary,
-    /// Seconds until an attestation was recorded.
-    pub attestation_recorded: Summary,
-    signing: Summary,
-}
-
 impl Metrics {
     /// Registers everything, and looks up what the signing path touches.
     pub fn new(labels: &LabelValues) -> Self {
@@ -347,24 +330,6 @@ impl StoreMetrics {
             poisoned: families::STORE_POISONED.gauge(registry),
             lease_seconds_left: families::LEASE_SECONDS.float_gauge(registry),
             witness_generation: families::WITNESS_GENERATION.gauge(registry),
-        }
-    }
-}
-
-impl Web3SignerMetrics {
-    fn new(registry: &Registry) -> Self {
-        let [signing] = summary::register(registry, &families::BLS_SIGNING, [None]);
-        let [block_recorded, attestation_recorded] =
-            summary::register(registry, &families::DATABASE, [Some("block"), Some("attestation")]);
-        Self {
-            signers_loaded: families::SIGNERS_LOADED.gauge(registry),
-            missing_identifier: families::MISSING_IDENTIFIER.counter(registry),
-            malformed: families::MALFORMED.counter(registry),
-            permitted: families::PERMITTED.counter(registry),
-            prevented: families::PREVENTED.counter(registry),
-            block_recorded,
-            attestation_recorded,
-            signing,
         }
     }
 }
