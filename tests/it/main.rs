@@ -12,6 +12,7 @@
 //! | what real clients sent, once more | `captures` |
 //! | a flood of what is not urgent beside what is | `flood` |
 //! | many keys enrolled and imported at once | `scale` |
+//! | dashboards and alerts ask for what is exported; with a real Prometheus too | `dashboards` |
 //! | seeded worlds of crashes, faults and hostile clients | `simulation` |
 //! | processes, requests and connections for all of them | `support` |
 
@@ -20,6 +21,7 @@
 mod bad_input;
 mod captures;
 mod crash;
+mod dashboards;
 mod demo;
 mod flood;
 mod one_live_copy;
