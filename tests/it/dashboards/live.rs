@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{Query, of_dashboards, of_web3signer, read};
-use crate::support::{Http, Options, Process, World, attestation, block, exit, key, randao};
+use crate::support::{Options, Process, World, attestation, block, exit, key, randao};
 
 /// How long the queries may take to find data: rates need two scrapes.
 const DATA_MAX: Duration = Duration::from_secs(60);
@@ -55,8 +55,9 @@ fn every_query_returns_data_from_a_live_gate() {
 fn load(world: &mut World, round: u64) {
     let (e, slot) = (world.epoch(), world.slot());
     let mut gate = world.connect();
+    // New keys each round, and the old ones again.
     for number in 0..(4 * (round + 1)).min(64) {
-        gate.sign(&key(number), &attestation(e - 3, e, 1)); // new keys each round, and the old ones again
+        gate.sign(&key(number), &attestation(e - 3, e, 1));
     }
     gate.sign(&key(round % 64), &block(slot, 1));
     gate.sign(&key(1), &attestation(e - 3, e, 9));
@@ -98,8 +99,8 @@ fn start_prometheus(world: &World, gate: SocketAddr) -> Process {
         .expect("prometheus is installed");
     let process = Process { child, address };
     let deadline = Instant::now() + Duration::from_secs(30);
-    while TcpStream::connect(address).is_err() {
-        assert!(Instant::now() < deadline, "prometheus does not listen");
+    while get(address, "/-/ready").is_none() {
+        assert!(Instant::now() < deadline, "prometheus is not ready");
         std::thread::yield_now();
     }
     process
@@ -128,8 +129,8 @@ struct Found {
 
 fn ask(prometheus: SocketAddr, query: &str) -> Found {
     let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let answer = Http::connect(prometheus).get(&format!("/api/v1/query?query={encoded}"));
-    let body: Value = serde_json::from_str(&answer.body).expect(&answer.body);
+    let answer = get(prometheus, &format!("/api/v1/query?query={encoded}")).unwrap();
+    let body: Value = serde_json::from_str(&answer).expect(&answer);
     assert_eq!(body["status"], "success", "{query}: {body}");
     let values = body["data"]["result"].as_array().unwrap().iter();
     let values = values.filter_map(|series| series["value"][1].as_str());
@@ -138,13 +139,19 @@ fn ask(prometheus: SocketAddr, query: &str) -> Found {
     Found { series: values.len(), value: value.map_or("none", |value| value).to_owned() }
 }
 
-fn rules_are_healthy(prometheus: SocketAddr) {
-    let mut stream = TcpStream::connect(prometheus).unwrap();
-    stream.write_all(b"GET /api/v1/rules HTTP/1.0\r\n\r\n").unwrap(); // 1.0: not in chunks
+/// The body of an answer with status 200.
+fn get(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?; // 1.0: not in chunks
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let body = answer.split_once("\r\n\r\n").unwrap().1;
-    let body: Value = serde_json::from_str(body).unwrap();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.split(' ').nth(1).filter(|status| *status == "200").map(|_| body.to_owned())
+}
+
+fn rules_are_healthy(prometheus: SocketAddr) {
+    let body = get(prometheus, "/api/v1/rules").unwrap();
+    let body: Value = serde_json::from_str(&body).unwrap();
     let mut rules = 0;
     println!("\n| alert | state | health |\n|---|---|---|");
     for group in body["data"]["groups"].as_array().unwrap() {
