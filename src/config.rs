@@ -24,6 +24,7 @@ pub use self::document::Position;
 pub use self::effective::{Origin, Setting};
 pub use self::groups::{KeyGroup, KeyGroups, KeySelection};
 pub use self::problem::{ConfigError, Place, Problem, ProblemKind};
+pub use self::tracing::TracingConfig;
 
 mod args;
 mod check;
@@ -36,6 +37,7 @@ mod load;
 mod problem;
 mod raw;
 mod redact;
+mod tracing;
 
 #[cfg(test)]
 mod tests;
@@ -62,6 +64,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[log]`: what is logged, and how.
     pub log: LogConfig,
+    /// `[tracing]`: where the spans of sampled requests go.
+    pub tracing: TracingConfig,
     /// `[web3signer]`: where we answer like Web3Signer against our better judgement.
     pub web3signer: Web3SignerConfig,
     origins: BTreeMap<String, Origin>,
@@ -174,6 +178,8 @@ pub enum LogFormat {
     Plain,
     /// One JSON object a line.
     Json,
+    /// One JSON object a line, with the names of the Elastic Common Schema.
+    Ecs,
 }
 
 /// Where we answer like Web3Signer against our better judgement.

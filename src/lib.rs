@@ -22,6 +22,7 @@
 //! | [`upstream`] | the signers: pooled connections, twins, which keys they have |
 //! | [`server`] | listeners, workers, bounds, drain; the only table of statuses |
 //! | [`control`] | an operator's commands to the running gate, over a Unix socket |
+//! | [`trace`] | what a request is called: its id, its trace, its span |
 //! | [`config`], [`limits`], [`clock`], [`metrics`], [`logging`] | what their names say |
 //! | [`cli`] | the commands |
 //! | [`bls`], [`dev_signer`] | a signer for development, and the signatures that it makes |
@@ -52,6 +53,7 @@ pub mod logging;
 pub mod metrics;
 pub mod server;
 pub mod sign;
+pub mod trace;
 pub mod upstream;
 pub mod validators;
 pub mod web3signer;

@@ -13,6 +13,8 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{LogConfig, LogFormat};
 
+mod ecs;
+
 #[cfg(test)]
 mod tests;
 
@@ -51,6 +53,7 @@ where
     Ok(match config.format {
         LogFormat::Plain => Box::new(builder.with_ansi(coloured).finish()),
         LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+        LogFormat::Ecs => Box::new(builder.event_format(ecs::Ecs).finish()),
     })
 }
 

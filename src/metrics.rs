@@ -159,6 +159,8 @@ pub struct Metrics {
     pub clock_synchronised: IntGauge,
     /// Events, by name.
     pub events: IntCounterVec,
+    /// Spans of sampled requests.
+    pub trace: TraceMetrics,
     /// What Web3Signer's dashboards read.
     pub web3signer: Web3SignerMetrics,
 }
@@ -195,6 +197,16 @@ pub struct StoreMetrics {
     pub lease_seconds_left: Gauge,
     /// The store's generation in its witness.
     pub witness_generation: IntGauge,
+}
+
+/// Spans of sampled requests, by what became of them.
+pub struct TraceMetrics {
+    /// Taken by the collector.
+    pub exported: IntCounter,
+    /// Dropped because too many waited.
+    pub dropped: IntCounter,
+    /// Lost because the collector did not take them.
+    pub failed: IntCounter,
 }
 
 impl Metrics {
@@ -238,6 +250,7 @@ impl Metrics {
             store: StoreMetrics::new(&registry),
             clock_synchronised: families::CLOCK_SYNCHRONISED.gauge(&registry),
             events,
+            trace: TraceMetrics::new(&registry),
             web3signer: Web3SignerMetrics::new(&registry),
             requests,
             duty_types: labels.duty_types,
@@ -331,6 +344,15 @@ impl StoreMetrics {
             lease_seconds_left: families::LEASE_SECONDS.float_gauge(registry),
             witness_generation: families::WITNESS_GENERATION.gauge(registry),
         }
+    }
+}
+
+impl TraceMetrics {
+    pub(crate) fn new(registry: &Registry) -> Self {
+        let spans = families::TRACE_SPANS.counters(registry);
+        let [exported, dropped, failed] =
+            ["exported", "dropped", "failed"].map(|outcome| spans.with_label_values(&[outcome]));
+        Self { exported, dropped, failed }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::clock::Now;
 use crate::eth::{PublicKey, Signature, SigningRoot, Slot};
 use crate::limits::DutyClass;
 use crate::sign::{Fault, NotSigned};
+use crate::trace::TraceHeaders;
 
 pub mod client;
 pub mod discovery;
@@ -127,6 +128,8 @@ pub struct Forward<'a> {
     pub slot: Slot,
     /// When the client stops waiting.
     pub deadline: Instant,
+    /// The trace that it belongs to, if any.
+    pub trace: Option<TraceHeaders>,
     /// Makes the body for the root that the permit carries.
     pub encode: &'a dyn Fn(&SigningRoot) -> Vec<u8>,
 }
@@ -149,10 +152,11 @@ impl Upstream {
         let key = PublicKey(redeemed.public_key().0);
         let root = SigningRoot(redeemed.signing_root().0);
         let ask = || async {
+            let trace = duty.trace.as_ref();
             let body = Bytes::from((duty.encode)(&root));
             match &**self {
                 Self::Web3Signer(signer) => {
-                    signer.sign(duty.class.into(), &key, body, duty.deadline).await
+                    signer.sign(duty.class.into(), &key, body, duty.deadline, trace).await
                 }
             }
         };

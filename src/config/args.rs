@@ -26,7 +26,7 @@ pub struct RunArgs {
     /// The directory of the slashing store (slashing.directory)
     #[arg(long, value_name = "DIRECTORY")]
     pub data_dir: Option<String>,
-    /// `plain` or `json` (log.format)
+    /// `plain`, `json` or `ecs` (log.format)
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
     /// `info`, or a filter such as `info,portcullis::upstream=debug` (log.level)

@@ -142,6 +142,10 @@ fn parse(kind: Kind, text: &str) -> Result<Value, ProblemKind> {
             let number = digits.then(|| text.parse().ok()).flatten();
             number.map(Value::Integer).ok_or_else(|| ProblemKind::NotAnInteger { value: value() })
         }
+        Kind::Number => {
+            let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+            number.map(Value::Float).ok_or_else(|| ProblemKind::NotANumber { value: value() })
+        }
         Kind::Boolean => match text {
             "true" => Ok(Value::Boolean(true)),
             "false" => Ok(Value::Boolean(false)),

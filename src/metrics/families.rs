@@ -99,6 +99,8 @@ families! {
         "1 while the kernel says that the clock is synchronised, else 0.";
     EVENTS: Counter "portcullis_events_total" ["event"]
         "Events raised, by name.";
+    TRACE_SPANS: Counter "portcullis_trace_spans_total" ["outcome"]
+        "Spans of sampled requests: exported, dropped (too many waited) or failed (collector).";
     BUILD_INFO: Gauge "portcullis_build_info" ["version"]
         "Always 1; the version that runs.";
     SIGNERS_LOADED: Gauge "signing_signers_loaded_count" []

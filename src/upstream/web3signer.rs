@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::UpstreamFault;
 use super::client::{CLASSES, Call, Class, Client, Response};
 use crate::eth::{PublicKey, Signature};
+use crate::trace::TraceHeaders;
 
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ impl Web3Signer {
         key: &PublicKey,
         body: Bytes,
         deadline: Instant,
+        trace: Option<&TraceHeaders>,
     ) -> Result<Signature, UpstreamFault> {
         let call = Call {
             class,
@@ -46,6 +48,7 @@ impl Web3Signer {
             accept: JSON,
             content_type: Some(JSON),
             body,
+            trace: trace.cloned(),
             deadline,
             response_bytes_max: self.answer_bytes_max,
         };
@@ -94,6 +97,7 @@ impl Web3Signer {
             accept: ANY,
             content_type: None,
             body: Bytes::new(),
+            trace: None,
             deadline,
             response_bytes_max,
         };

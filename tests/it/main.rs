@@ -13,6 +13,7 @@
 //! | a flood of what is not urgent beside what is | `flood` |
 //! | many keys enrolled and imported at once | `scale` |
 //! | dashboards and alerts ask for what is exported; with a real Prometheus too | `dashboards` |
+//! | request ids, traces and spans, with a signer and a collector that look | `request_names` |
 //! | seeded worlds of crashes, faults and hostile clients | `simulation` |
 //! | processes, requests and connections for all of them | `support` |
 
@@ -27,6 +28,7 @@ mod flood;
 mod one_live_copy;
 mod path;
 mod scale;
+mod request_names;
 mod simulation;
 mod support;
 mod tidy;

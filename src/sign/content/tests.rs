@@ -46,6 +46,7 @@ fn gate(gloas: Option<u64>) -> Gate {
             events: &[],
         })),
         upstream_stats: Default::default(),
+        tracer: Default::default(),
         log_limit: LogLimit::default(),
         min_target_age_epochs: 2,
         budget: Duration::from_secs(1),

@@ -152,6 +152,7 @@ impl Machine {
             in_flight: InFlight::new(2),
             metrics: Arc::clone(&METRICS),
             upstream_stats: Mutex::default(),
+            tracer: Default::default(),
             log_limit: LogLimit::default(),
             min_target_age_epochs: CONFIG.slashing.min_target_age_epochs,
             budget: Duration::from_secs(2),
