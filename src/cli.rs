@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::error::ContextKind;
 use clap::{Args, Subcommand};
 
 use crate::config::{self, Config, ConfigError, NetworkSource, RunArgs};
@@ -74,6 +75,14 @@ impl From<Exit> for ExitCode {
             Exit::Usage => Self::from(config::EXIT_CODE),
         }
     }
+}
+
+/// What to say of an argument of Web3Signer's that means nothing here; none if `error` is about
+/// something else.
+pub fn in_place_of(error: &clap::Error) -> Option<String> {
+    let argument = error.get(ContextKind::InvalidArg)?.to_string();
+    let instead = config::in_place_of(&argument)?;
+    Some(format!("{argument} is Web3Signer's: {instead}"))
 }
 
 impl Command {

@@ -19,7 +19,7 @@ use hyper::Uri;
 
 use crate::limits::Limits;
 
-pub use self::args::RunArgs;
+pub use self::args::{RunArgs, Web3SignerArgs, in_place_of};
 pub use self::document::Position;
 pub use self::effective::{Origin, Setting};
 pub use self::groups::{KeyGroup, KeyGroups, KeySelection};

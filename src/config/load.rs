@@ -7,7 +7,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::args::RunArgs;
+use super::args::{RunArgs, web3signer};
 use super::check::{self, Checker};
 use super::document::{self, Document};
 use super::effective::Origin;
@@ -64,6 +64,10 @@ impl Config {
         for Override { key, value, place, origin } in overrides {
             replace(&mut table, &mut origins, &key, value, origin);
             places.insert(key, place);
+        }
+        for (key, flag, value) in web3signer::overrides(&args.web3signer, &table) {
+            replace(&mut table, &mut origins, key, value, Origin::CommandLine);
+            places.insert(key.to_owned(), Place::CommandLine(flag));
         }
         let raw: RawConfig = match table.try_into() {
             Ok(raw) => raw,
