@@ -13,6 +13,7 @@ use crate::eth::{Epoch, ForkName, Network, Root};
 
 pub mod demo;
 pub mod dev_signer;
+pub mod health;
 pub mod keys;
 pub mod run;
 mod scrape;
@@ -27,6 +28,8 @@ pub enum Command {
     Run(RunArgs),
     /// Check a configuration and show what would be in force
     CheckConfig(RunArgs),
+    /// Ask a running gate whether its process is in order; for a container's health check
+    Health(health::HealthArgs),
     /// Make, fill, empty and inspect the slashing store
     #[command(subcommand)]
     Slashing(slashing::SlashingCommand),
@@ -94,6 +97,7 @@ impl Command {
         match self {
             Self::Run(args) => run::run(&args),
             Self::CheckConfig(args) => check_config(&args),
+            Self::Health(args) => args.run(),
             Self::Slashing(command) => command.run(),
             Self::Keys(command) => command.run(),
             Self::SigningRoot(args) => args.run(),

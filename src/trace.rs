@@ -3,7 +3,7 @@
 //! | name | comes from | goes to |
 //! |---|---|---|
 //! | request id | `X-Request-Id`, or made here | the answer's `X-Request-Id`, the log |
-//! | trace context | `traceparent` and `tracestate` (W3C), or made here for a sampled request | the signer, with our span as the parent; the log |
+//! | trace context | `traceparent`, `tracestate` (W3C), or made here | the signer; the log |
 //! | span | made here | an OTLP collector, if one is configured and the request is sampled |
 //!
 //! A request that brings no header and is not sampled costs two steps of a counter, and one

@@ -14,6 +14,7 @@
 //! | many keys enrolled and imported at once | `scale` |
 //! | dashboards and alerts ask for what is exported; with a real Prometheus too | `dashboards` |
 //! | request ids, traces and spans, with a signer and a collector that look | `request_names` |
+//! | what `docker/` ships, as far as no engine is needed | `containers` |
 //! | seeded worlds of crashes, faults and hostile clients | `simulation` |
 //! | processes, requests and connections for all of them | `support` |
 
@@ -21,6 +22,7 @@
 
 mod bad_input;
 mod captures;
+mod containers;
 mod crash;
 mod dashboards;
 mod demo;
