@@ -159,7 +159,7 @@ impl Path {
         let key: PublicKey = identifier.parse().map_err(|_| Rejection::BadIdentifier)?;
 
         let now = gate.clock.now();
-        let root = content::root(gate, &request, now)?;
+        let root = content::root(gate, &request, now, account.request_id())?;
         account.rooted(gate, root);
 
         let row = match gate.validators.standing(&slashing_db::PublicKey(key.0)) {

@@ -63,7 +63,12 @@ impl RequestId {
     pub fn header(&self) -> HeaderValue {
         match self {
             Self::Given(value) => value.clone(),
-            Self::Made(_) => HeaderValue::try_from(self.to_string()).expect("hexadecimal digits"),
+            Self::Made(number) => {
+                let mut digits = [0; 16];
+                faster_hex::hex_encode(&number.to_be_bytes(), &mut digits)
+                    .expect("two digits for each byte");
+                HeaderValue::from_bytes(&digits).expect("hexadecimal digits")
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{Fault, Gate, NotSigned, Refusal, Rejection, Signed};
 use crate::clock::{Now, Stopwatch};
 use crate::eth::{Duty, DutyKind, SigningRoot};
 use crate::metrics::{Stage, Verdict};
-use crate::trace::{RequestTrace, TraceHeaders};
+use crate::trace::{RequestId, RequestTrace, TraceHeaders};
 use crate::upstream::{Forwarded, UpstreamFault};
 use crate::web3signer::request::SigningRequest;
 
@@ -88,6 +88,11 @@ impl Account {
     pub(super) fn forwarded(&mut self, gate: &Gate, forwarded: &Forwarded) {
         self.joined = forwarded.joined;
         self.done(gate, Stage::Forward);
+    }
+
+    /// What the request is called.
+    pub(super) fn request_id(&self) -> &RequestId {
+        &self.trace.request_id
     }
 
     /// What the signer is told of the trace.

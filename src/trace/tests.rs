@@ -21,6 +21,7 @@ fn a_request_id_is_taken_over_if_it_fits_a_log_line() {
     for bad in ["", "two words", "a\"b", "a\\b", "<a>", "\u{e9}", &"x".repeat(129), "a\tb"] {
         let id = begin(&[("x-request-id", bad)], &off).request_id;
         assert!(matches!(id, RequestId::Made(_)), "{bad:?}");
+        assert_eq!(id.header(), id.to_string());
         assert_eq!(id.header().len(), 16);
     }
 }
