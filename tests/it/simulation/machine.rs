@@ -7,10 +7,10 @@ use std::time::Duration;
 use portcullis::clock::{Clock, ManualClock, Now, SlotClock};
 use portcullis::config::{Config, RunArgs};
 use portcullis::eth::Network;
+use portcullis::logging::LogLimit;
 use portcullis::metrics::{LabelValues, Metrics};
 use portcullis::sign::admission::Admission;
 use portcullis::sign::permissions::Permissions;
-use portcullis::logging::LogLimit;
 use portcullis::sign::{EVENTS, Gate};
 use portcullis::upstream::{InFlight, UpstreamFault};
 use portcullis::validators::Validators;
@@ -151,6 +151,7 @@ impl Machine {
             admission: Admission::new(&CONFIG.limits),
             in_flight: InFlight::new(2),
             metrics: Arc::clone(&METRICS),
+            tracer: Default::default(),
             log_limit: LogLimit::default(),
             min_target_age_epochs: CONFIG.slashing.min_target_age_epochs,
             budget: Duration::from_secs(2),
