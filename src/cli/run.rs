@@ -59,6 +59,13 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let (store, watermarks) =
         store::open(&config, &network, slots, &clock).context("cannot open the slashing store")?;
     let store = Arc::new(store);
+    if store.has_unfinished_import() {
+        tracing::warn!(
+            event = "unfinished_import",
+            "an import was cut short: some keys may lack history that the file has; run the same \
+             import again"
+        );
+    }
     // Owning it wrote the disk and the witness; the lease that it took runs from before.
     store.renew(store::now(slots, &clock)).context("the lease ran out while the store opened")?;
     let (ends, ended) = mpsc::channel();
