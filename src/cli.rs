@@ -12,6 +12,7 @@ use crate::eth::{Epoch, ForkName, Network, Root};
 
 pub mod demo;
 pub mod dev_signer;
+pub mod handover;
 pub mod keys;
 pub mod run;
 mod scrape;
@@ -24,6 +25,8 @@ mod store;
 pub enum Command {
     /// Run the gate
     Run(RunArgs),
+    /// Take over from the running gate without losing a duty: for upgrades
+    Handover(handover::HandoverArgs),
     /// Check a configuration and show what would be in force
     CheckConfig(RunArgs),
     /// Make, fill, empty and inspect the slashing store
@@ -84,6 +87,7 @@ impl Command {
     pub fn run(self) -> anyhow::Result<Exit> {
         match self {
             Self::Run(args) => run::run(&args),
+            Self::Handover(args) => handover::run(&args),
             Self::CheckConfig(args) => check_config(&args),
             Self::Slashing(command) => command.run(),
             Self::Keys(command) => command.run(),

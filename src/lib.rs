@@ -22,6 +22,8 @@
 //! | [`upstream`] | the signers: pooled connections, twins, which keys they have |
 //! | [`server`] | listeners, workers, bounds, drain; the only table of statuses |
 //! | [`control`] | an operator's commands to the running gate, over a Unix socket |
+//! | [`handover`] | sockets and store pass to the gate that follows, for upgrades |
+//! | [`systemd`] | readiness and watchdog, for a service manager |
 //! | [`config`], [`limits`], [`clock`], [`metrics`], [`logging`] | what their names say |
 //! | [`cli`] | the commands |
 //! | [`bls`], [`dev_signer`] | a signer for development, and the signatures that it makes |
@@ -47,11 +49,13 @@ pub mod control;
 pub mod dev_signer;
 pub mod enrolment;
 pub mod eth;
+pub mod handover;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod server;
 pub mod sign;
+pub mod systemd;
 pub mod upstream;
 pub mod validators;
 pub mod web3signer;
