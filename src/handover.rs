@@ -80,10 +80,21 @@ pub struct Offer {
     pub version: String,
     /// Its process, for the log.
     pub pid: u32,
-    /// How long it gives the requests that it has begun, in milliseconds.
-    pub drain_timeout_ms: u64,
+    /// What else a successor must know.
+    #[serde(flatten)]
+    pub terms: Terms,
     /// Its sockets, in the order in which they come.
     pub sockets: Vec<OfferedSocket>,
+}
+
+/// On what terms a gate hands over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// How long it gives the requests that it has begun, in milliseconds.
+    pub drain_timeout_ms: u64,
+    /// Whether a service manager watches it. A successor from elsewhere would end with the session
+    /// that started it, and the manager would take the service for ended.
+    pub supervised: bool,
 }
 
 /// One listening socket.

@@ -39,6 +39,12 @@ impl Notify {
         Ok(Self(Some((UnixDatagram::unbound()?, address))))
     }
 
+    /// Whether there is a service manager.
+    #[must_use]
+    pub const fn is_to_somebody(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Requests are served by this process, also where it is not the one that was started: after a
     /// handover the manager has to watch the successor (`NotifyAccess=all`).
     pub fn ready(&self, status: &str) {

@@ -42,6 +42,13 @@ pub(super) fn run(args: &HandoverArgs) -> anyhow::Result<Exit> {
         sockets = sockets.len(),
         "the running gate offers its sockets"
     );
+    ensure!(
+        !offer.terms.supervised || prepared.notify.is_to_somebody(),
+        "a service manager watches the running gate, and not this process; nothing has changed. \
+         Let the running gate start its successor: send SIGUSR2 to process {}, under systemd with \
+         `systemctl kill --kill-whom=main --signal=SIGUSR2` and the name of the service",
+        offer.pid
+    );
     let mut sockets = Sockets::inherited(sockets);
     sockets.reserve(&run::addresses(&prepared.config)).context(
         "an address of the new configuration cannot be listened on; nothing has changed",

@@ -16,7 +16,7 @@ use crate::config::{Config, RunArgs};
 use crate::control;
 use crate::enrolment::Declarations;
 use crate::eth::{DutyKind, Network};
-use crate::handover::Successor;
+use crate::handover::{Successor, Terms};
 use crate::logging;
 use crate::metrics::{self, LabelValues, Metrics};
 use crate::server::sockets::Sockets;
@@ -64,8 +64,8 @@ pub(super) struct Prepared {
     pub(super) config: Config,
     pub(super) network: Network,
     pub(super) slots: SlotClock,
+    pub(super) notify: Arc<Notify>,
     files: u64,
-    notify: Arc<Notify>,
 }
 
 impl Prepared {
@@ -113,7 +113,11 @@ pub(super) fn serve_until_the_end(
     let gate = Arc::new(assemble(&config, network, slots, &clock, &store, watermarks)?);
     let discovery = Arc::new(Discovery::default());
     keep_lease(&gate, slots, ends.clone())?;
-    let door = Door::new(&sockets, config.limits.drain_timeout_ms, ends.clone());
+    let terms = Terms {
+        drain_timeout_ms: config.limits.drain_timeout_ms,
+        supervised: notify.is_to_somebody(),
+    };
+    let door = Door::new(&sockets, terms, ends.clone());
     serve_control(&config, &gate, slots, door)?;
     watch_upstream(&config, &gate, &discovery)?;
     watch_signals(ends)?;

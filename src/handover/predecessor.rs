@@ -70,7 +70,7 @@ impl Predecessor {
     /// store's lock holds whoever would open it too early.
     pub fn go(&self) -> Result<Closed, HandoverError> {
         say(&self.stream, &Word::Go)?;
-        let drain = Duration::from_millis(self.offer.drain_timeout_ms);
+        let drain = Duration::from_millis(self.offer.terms.drain_timeout_ms);
         match hear(&self.stream, drain + SEAL_TIMEOUT)? {
             Word::Closed(closed) => Ok(closed),
             Word::Refused(reason) => Err(HandoverError::Refused(reason)),

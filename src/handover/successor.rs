@@ -9,7 +9,7 @@ use rustix::net::{RecvFlags, recv};
 use super::line::{hear, say, say_with};
 use super::{
     ANSWER_TIMEOUT, Ask, Closed, GO_TIMEOUT, HandoverError, OPEN_TIMEOUT, Offer, OfferedSocket,
-    PROTOCOL, Serving, Word,
+    PROTOCOL, Serving, Terms, Word,
 };
 
 /// A successor that has our sockets and has given the word.
@@ -28,7 +28,7 @@ impl Successor {
         stream: UnixStream,
         ask: &Ask,
         sockets: &[(SocketAddr, TcpListener)],
-        drain_timeout_ms: u64,
+        terms: Terms,
     ) -> Result<Self, HandoverError> {
         stream.set_write_timeout(Some(ANSWER_TIMEOUT)).map_err(HandoverError::Io)?;
         if ask.protocol != PROTOCOL {
@@ -44,7 +44,7 @@ impl Successor {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            drain_timeout_ms,
+            terms,
             sockets: described.collect::<Result<_, _>>()?,
         };
         let descriptors: Vec<_> = sockets.iter().map(|(_, listener)| listener.as_fd()).collect();

@@ -9,6 +9,7 @@ use super::line::{hear, hear_with, say, say_with};
 use super::*;
 use crate::control;
 
+const TERMS: Terms = Terms { drain_timeout_ms: 100, supervised: false };
 const SOON: Duration = Duration::from_secs(5);
 
 fn listener() -> (SocketAddr, TcpListener) {
@@ -39,7 +40,7 @@ fn sockets_pass_and_connections_wait_on_them() {
     let (told, heard) = std::sync::mpsc::channel();
     let dir = gate(move |ask, stream| {
         let stream = stream.try_clone().unwrap();
-        let successor = Successor::offer(stream, ask, &sockets, 100).unwrap();
+        let successor = Successor::offer(stream, ask, &sockets, TERMS).unwrap();
         assert!(successor.is_there());
         told.send(successor.tell_closed(closed()).unwrap()).unwrap();
     });
@@ -62,7 +63,7 @@ fn nobody_refusing_and_other_versions() {
     assert!(matches!(Predecessor::ask(empty.path(), &ask), Err(HandoverError::NoGate)));
 
     let offers = |ask: &Ask, stream: &UnixStream| {
-        let refused = Successor::offer(stream.try_clone().unwrap(), ask, &[], 100);
+        let refused = Successor::offer(stream.try_clone().unwrap(), ask, &[], TERMS);
         assert!(matches!(refused, Err(HandoverError::Protocol { ours: PROTOCOL, theirs: 9 })));
     };
     let dir = gate(offers);
@@ -85,7 +86,7 @@ fn nobody_refusing_and_other_versions() {
 fn a_successor_that_leaves_is_noticed_before_the_store_is_sealed() {
     let (told, heard) = std::sync::mpsc::channel();
     let dir = gate(move |ask, stream| {
-        let offered = Successor::offer(stream.try_clone().unwrap(), ask, &[listener()], 100);
+        let offered = Successor::offer(stream.try_clone().unwrap(), ask, &[listener()], TERMS);
         told.send(offered).unwrap();
     });
     drop(Predecessor::ask(dir.path(), &Ask::of_this_process()).unwrap());
@@ -103,7 +104,8 @@ fn a_successor_that_leaves_is_noticed_before_the_store_is_sealed() {
 
 #[test]
 fn what_comes_must_be_what_was_offered() {
-    let cases: [(&str, fn(&mut Offer, &mut Vec<TcpListener>)); 3] = [
+    type Spoil = fn(&mut Offer, &mut Vec<TcpListener>);
+    let cases: [(&str, Spoil); 3] = [
         ("another number", |offer, _| offer.sockets.clear()),
         ("listens elsewhere", |offer, _| offer.sockets[0].bound.set_port(1)),
         ("does not listen", |offer, sockets| {
@@ -118,8 +120,8 @@ fn what_comes_must_be_what_was_offered() {
             let mut sockets = vec![socket];
             let (protocol, pid) = (PROTOCOL, 1);
             let offered = vec![OfferedSocket { address, bound }];
-            let (version, drain_timeout_ms) = (String::new(), 1);
-            let mut offer = Offer { protocol, version, pid, drain_timeout_ms, sockets: offered };
+            let version = String::new();
+            let mut offer = Offer { protocol, version, pid, terms: TERMS, sockets: offered };
             spoil(&mut offer, &mut sockets);
             say_with(stream, &Word::Offer(offer), &[sockets[0].as_fd()]).unwrap();
         });

@@ -304,13 +304,19 @@ fn the_service_manager_follows_the_successor() {
     let own = format!("READY=1\nMAINPID={}\n", gate.child.id());
     until(&|word| word.starts_with(&own));
     until(&|word| word == "WATCHDOG=1");
+    // From elsewhere the manager would not follow it.
+    let mut stranger = successor(&world, "gate.toml", "stranger.log", &["--at-once"]);
+    assert_eq!(stranger.wait().unwrap().code(), Some(REFUSED));
+    let said = fs::read_to_string(world.path("stranger.log")).unwrap();
+    assert!(said.contains("SIGUSR2"), "{said}");
+    event(&world, "gate.log", "handover_broken_off");
     kill_process(Pid::from_child(&gate.child), Signal::USR2).unwrap();
     let word = until(&|word| word.starts_with("READY=1\nMAINPID=") && !word.starts_with(&own));
     let pid = word.lines().find_map(|line| line.strip_prefix("MAINPID=")).unwrap();
-    let successor = Pid::from_raw(pid.parse().unwrap()).unwrap();
+    let successor_pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
     assert_eq!(gate.child.wait().unwrap().code(), Some(0));
     until(&|word| word == "WATCHDOG=1");
-    kill_process(successor, Signal::TERM).unwrap();
+    kill_process(successor_pid, Signal::TERM).unwrap();
     until(&|word| word == "STOPPING=1");
     let stopped = heard.iter().filter(|word| *word == "STOPPING=1").count();
     assert_eq!(stopped, 1, "to the manager the service never stopped before: {heard:?}");

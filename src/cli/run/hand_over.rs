@@ -12,14 +12,14 @@ use super::End;
 use crate::cli::{Exit, store};
 use crate::clock::{Clock, SlotClock, Stopwatch};
 use crate::enrolment::with_causes;
-use crate::handover::{Ask, Closed, Successor};
+use crate::handover::{Ask, Closed, Successor, Terms};
 use crate::server::drain::Drained;
 use crate::server::sockets::Sockets;
 
 /// What the control socket needs to answer a successor.
 pub(super) struct Door {
     sockets: Arc<Mutex<Sockets>>,
-    drain_timeout_ms: u64,
+    terms: Terms,
     ends: mpsc::Sender<End>,
     is_taken: Arc<AtomicBool>,
 }
@@ -37,10 +37,10 @@ impl Drop for Turn {
 impl Door {
     pub(super) fn new(
         sockets: &Arc<Mutex<Sockets>>,
-        drain_timeout_ms: u64,
+        terms: Terms,
         ends: mpsc::Sender<End>,
     ) -> Self {
-        Self { sockets: Arc::clone(sockets), drain_timeout_ms, ends, is_taken: Arc::default() }
+        Self { sockets: Arc::clone(sockets), terms, ends, is_taken: Arc::default() }
     }
 
     /// Speaks with a successor until it says go, or does not.
@@ -59,7 +59,7 @@ impl Door {
             let handles = sockets.held().iter().map(|(at, it)| Ok((*at, it.try_clone()?)));
             let handles = handles.collect::<std::io::Result<Vec<_>>>()?;
             drop(sockets);
-            Ok(Successor::offer(stream, ask, &handles, self.drain_timeout_ms)?)
+            Ok(Successor::offer(stream, ask, &handles, self.terms)?)
         });
         match offered {
             Ok(successor) => {
