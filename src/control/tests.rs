@@ -127,11 +127,15 @@ fn the_socket_is_the_owners_alone_and_outlives_a_crash() {
 #[test]
 fn who_sends_a_file_that_is_refused_at_its_beginning_hears_why() {
     let dir = tempfile::tempdir().unwrap();
-    serve(dir.path(), |_, input, _| {
-        let mut beginning = [0; 3];
-        input.read_exact(&mut beginning).unwrap();
-        Reply::Refused("of another chain".to_owned())
-    })
+    serve(
+        dir.path(),
+        |_, input, _| {
+            let mut beginning = [0; 3];
+            input.read_exact(&mut beginning).unwrap();
+            Reply::Refused("of another chain".to_owned())
+        },
+        |_, _| panic!("no handover"),
+    )
     .unwrap();
     let large = "abc".repeat(1 << 20);
     for _ in 0..20 {
