@@ -21,9 +21,7 @@ pub use self::document::Position;
 pub use self::effective::{Origin, Setting};
 pub use self::groups::{KeyGroup, KeyGroups, KeySelection};
 pub use self::problem::{ConfigError, Place, Problem, ProblemKind};
-pub use self::upstream::{
-    REPLICAS_MAX, UpstreamConfig, UpstreamTls, UpstreamsConfig, is_https,
-};
+pub use self::upstream::{REPLICAS_MAX, UpstreamConfig, UpstreamTls, UpstreamsConfig, is_https};
 
 mod args;
 mod check;

@@ -138,22 +138,25 @@ pub(super) fn config(
         compat_mismatch_500: raw.web3signer.compat_mismatch_500.unwrap_or(false),
     };
     match (network, listen, metrics, upstreams, slashing, log) {
-        (Some(network), Some(listen), Some(metrics), Some(upstreams), Some(slashing), Some(log))
-            if checker.problems.is_empty() =>
-        {
-            Ok(Config {
-                network,
-                listen,
-                metrics,
-                upstreams,
-                slashing,
-                groups,
-                limits,
-                log,
-                web3signer,
-                origins,
-            })
-        }
+        (
+            Some(network),
+            Some(listen),
+            Some(metrics),
+            Some(upstreams),
+            Some(slashing),
+            Some(log),
+        ) if checker.problems.is_empty() => Ok(Config {
+            network,
+            listen,
+            metrics,
+            upstreams,
+            slashing,
+            groups,
+            limits,
+            log,
+            web3signer,
+            origins,
+        }),
         _ => Err(checker.problems),
     }
 }

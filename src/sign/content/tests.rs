@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::limits::Limits;
+use crate::logging::LogLimit;
 use crate::metrics::{LabelValues, Metrics};
 use crate::sign::admission::Admission;
 use crate::sign::permissions::Permissions;
-use crate::logging::LogLimit;
 use crate::tests::{CHAIN, EPOCH, Rig, at, network};
 use crate::upstream::InFlight;
 use crate::validators::Validators;
