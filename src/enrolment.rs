@@ -8,13 +8,13 @@ use std::io::{Read, Write};
 
 use serde::{Deserialize, Serialize};
 use slashing_db::{
-    CountedKind, EnrolError, Enrolment, Floor, ImportBounds, ImportReport, Imported, KeyRecord,
-    PublicKey, Store, Watermarks,
+    Changing, CountedKind, EnrolError, Enrolling, Enrolment, Floor, ImportBounds, ImportReport,
+    Imported, KEYS_IN_FLIGHT_MAX, KeyRecord, NotWritten, PublicKey, Store, Watermarks,
 };
 use thiserror::Error;
 
 use crate::clock::{Clock, ClockHealth, SlotClock, iso8601};
-use crate::validators::{Standing, Validators};
+use crate::validators::{Standing, Validator, Validators};
 
 #[cfg(test)]
 mod tests;
@@ -88,6 +88,21 @@ pub struct KeyLine {
     pub deposits: u32,
 }
 
+/// A change of a key that is on its way to the disk.
+enum InFlight {
+    Enrolling(Box<Enrolling>),
+    Changing(Changing),
+}
+
+/// Why nothing was done for a key.
+#[derive(Debug, Error)]
+enum NotChanged {
+    #[error("not enrolled here")]
+    NotEnrolled,
+    #[error(transparent)]
+    Enrol(#[from] EnrolError),
+}
+
 /// Why a command was not carried out at all.
 #[derive(Debug, Error)]
 pub enum CommandError {
@@ -110,6 +125,17 @@ pub enum CommandError {
         now: String,
         /// The store's last durable time.
         last: String,
+    },
+    /// No vote could ever be signed before the chain has come there, and no record is lowered.
+    #[error(
+        "no floor with source epoch {source_epoch}: it lies above the floor's target, epoch \
+         {target_epoch}, and the key would be silent until the chain has come there"
+    )]
+    SourceFloorTooHigh {
+        /// The source that was named.
+        source_epoch: u64,
+        /// The floor's target.
+        target_epoch: u64,
     },
     /// The interchange file, or the store under it.
     #[error(transparent)]
@@ -138,12 +164,8 @@ impl Declarations<'_> {
     pub fn list(&self) -> Vec<KeyLine> {
         let mut lines = Vec::new();
         self.validators.for_each(|validator| {
-            let status = match (validator.halted, validator.watermarks.is_enabled()) {
-                (true, _) => "halted",
-                (false, true) => "enabled",
-                (false, false) => "disabled",
-            };
-            lines.push(KeyLine::of(validator.watermarks.record(), status));
+            let status = validator.status().as_str();
+            lines.push(KeyLine::of(&validator.watermarks.record(), status));
         });
         lines.extend(self.validators.awaiting().iter().map(KeyLine::awaiting));
         lines
@@ -164,15 +186,44 @@ impl Declarations<'_> {
             Declaration::New => "enrolled as new",
             Declaration::Floor { .. } => "enrolled with a floor",
         };
-        Ok(keys.iter().map(|key| outcome(key, word, self.enrol_one(key, enrolment))).collect())
+        Ok(self.in_flight(&keys, word, |key| self.enrol_one(key, enrolment)))
     }
 
-    fn enrol_one(&self, key: &PublicKey, enrolment: Enrolment) -> Result<(), String> {
-        let enrolled = match (self.validators.standing(key), enrolment) {
+    /// Begins a change of each key, and waits for the disk for many of them at a time.
+    fn in_flight(
+        &self,
+        keys: &[PublicKey],
+        word: &str,
+        begin: impl Fn(&PublicKey) -> Result<InFlight, NotChanged>,
+    ) -> Vec<KeyOutcome> {
+        let _publishing = self.validators.publishing();
+        let mut outcomes = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(KEYS_IN_FLIGHT_MAX) {
+            let begun: Vec<_> = keys.iter().map(&begin).collect();
+            outcomes.extend(keys.iter().zip(begun).map(|(key, begun)| {
+                let done = begun.and_then(|it| self.finish(it));
+                outcome(key, word, done.map_err(|error| with_causes(&error)))
+            }));
+        }
+        outcomes
+    }
+
+    fn finish(&self, begun: InFlight) -> Result<(), NotChanged> {
+        match begun {
+            InFlight::Enrolling(enrolling) => self.validators.add(enrolling.wait()?),
+            InFlight::Changing(changing) => {
+                changing.wait().map_err(NotWritten).map_err(EnrolError::from)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn enrol_one(&self, key: &PublicKey, enrolment: Enrolment) -> Result<InFlight, NotChanged> {
+        let begun = match (self.validators.standing(key), enrolment) {
             (Standing::Awaiting | Standing::Unknown, _) => self
                 .store
-                .enrol(*key, enrolment)
-                .map(|watermarks| self.validators.insert(watermarks)),
+                .begin_enrol(*key, enrolment)
+                .map(|enrolling| InFlight::Enrolling(Box::new(enrolling))),
             (Standing::Enrolled(row), Enrolment::New) => {
                 let is_enabled = self.validators.with(row, |it| it.watermarks.is_enabled());
                 Err(if is_enabled {
@@ -181,14 +232,12 @@ impl Declarations<'_> {
                     EnrolError::Disabled(*key)
                 })
             }
-            (Standing::Enrolled(row), Enrolment::Floor(floor)) => {
-                let enabling =
-                    self.validators.change(row, |it| self.store.enable(&mut it.watermarks, floor));
-                enabling
-                    .and_then(|changing| Ok(changing.wait().map_err(slashing_db::NotWritten)?))
-            }
+            (Standing::Enrolled(row), Enrolment::Floor(floor)) => self
+                .validators
+                .with(row, |it| self.store.enable(&mut it.watermarks, floor))
+                .map(InFlight::Changing),
         };
-        enrolled.map_err(|error| with_causes(&error))
+        begun.map_err(NotChanged::from)
     }
 
     /// Stops `keys` for good, each once what was admitted for it is on disk.
@@ -197,17 +246,16 @@ impl Declarations<'_> {
     /// Nothing is disabled if a key cannot be read.
     pub fn disable(&self, keys: &Keys) -> Result<Vec<KeyOutcome>, CommandError> {
         let keys = self.select(keys)?;
-        Ok(keys.iter().map(|key| outcome(key, "disabled", self.disable_one(key))).collect())
+        Ok(self.in_flight(&keys, "disabled", |key| self.disable_one(key)))
     }
 
-    fn disable_one(&self, key: &PublicKey) -> Result<(), String> {
+    fn disable_one(&self, key: &PublicKey) -> Result<InFlight, NotChanged> {
         let Standing::Enrolled(row) = self.validators.standing(key) else {
-            return Err("not enrolled here".to_owned());
+            return Err(NotChanged::NotEnrolled);
         };
         // The change is queued behind everything that was admitted under the same lock before it.
-        let changing =
-            self.validators.change(row, |validator| self.store.disable(&mut validator.watermarks));
-        changing.wait().map_err(|error| with_causes(&error))
+        let disable = |it: &mut Validator| self.store.disable(&mut it.watermarks);
+        Ok(InFlight::Changing(self.validators.with(row, disable)))
     }
 
     /// Takes over the history in an EIP-3076 interchange file. Never lowers a record.
@@ -220,6 +268,7 @@ impl Declarations<'_> {
             epoch_max: epoch,
             slot_max: (epoch + 1) * self.slots.slots_per_epoch() - 1,
         };
+        let _publishing = self.validators.publishing();
         let report = self.store.import(file, &mut Table(self.validators), bounds)?;
         Ok(ImportOutcome::of(&report))
     }
@@ -261,15 +310,15 @@ impl Declarations<'_> {
         }
         let reach = now.after(self.slots.slot_duration());
         let target_epoch = self.slots.epoch(reach).0;
-        Ok(Enrolment::Floor(Floor {
-            source_epoch: source_epoch.unwrap_or(target_epoch.saturating_sub(1)),
-            target_epoch,
-            slot: self.slots.slot(now).0 + 1,
-        }))
+        let source_epoch = source_epoch.unwrap_or(target_epoch.saturating_sub(1));
+        if source_epoch > target_epoch {
+            return Err(CommandError::SourceFloorTooHigh { source_epoch, target_epoch });
+        }
+        Ok(Enrolment::Floor(Floor { source_epoch, target_epoch, slot: self.slots.slot(now).0 + 1 }))
     }
 }
 
-/// How an import reaches the keys in the table.
+/// How an import reaches the keys in the table. Publishing is left to who imports.
 struct Table<'a>(&'a Validators);
 
 impl slashing_db::KeyTable for Table<'_> {
@@ -281,11 +330,11 @@ impl slashing_db::KeyTable for Table<'_> {
         let Standing::Enrolled(row) = self.0.standing(public_key) else {
             return None;
         };
-        Some(self.0.change(row, |validator| change(&mut validator.watermarks)))
+        Some(self.0.with(row, |validator| change(&mut validator.watermarks)))
     }
 
     fn insert(&mut self, watermarks: Watermarks) {
-        self.0.insert(watermarks);
+        self.0.add(watermarks);
     }
 }
 

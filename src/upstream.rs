@@ -142,6 +142,18 @@ impl UpstreamFault {
         }
     }
 
+    /// Whether the signer has said no, so that to ask it again brings nothing else.
+    pub fn is_verdict(&self) -> bool {
+        match self {
+            Self::UnknownKey | Self::Refused => true,
+            Self::Transport(_)
+            | Self::Status(_)
+            | Self::NotASignature { .. }
+            | Self::NotAKeyList(_)
+            | Self::Abandoned => false,
+        }
+    }
+
     /// Of several faults the one with the most to tell is answered: a refusal is an alarm, a wrong
     /// answer is worse than none, and that a replica lacks a key says least.
     fn weight(&self) -> u8 {
@@ -271,7 +283,8 @@ impl Upstreams {
             let question = Question { class: duty.class.into(), key, root, body };
             self.ask(duty.row, &question, duty.deadline).await
         };
-        let (outcome, joined) = in_flight.join_or_ask(key, root, duty.slot, ask).await;
+        let (outcome, joined) =
+            in_flight.join_or_ask(key, root, duty.slot, duty.deadline, ask).await;
         let signature = outcome.map_err(|failure| NotSigned::from(Arc::clone(&failure)))?;
         Ok(Forwarded { signature, joined })
     }

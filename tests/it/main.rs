@@ -11,6 +11,7 @@
 //! | whatever strangers send, and how they connect | `bad_input` |
 //! | what real clients sent, once more | `captures` |
 //! | a flood of what is not urgent beside what is | `flood` |
+//! | many keys enrolled and imported at once | `scale` |
 //! | seeded worlds of crashes, faults and hostile clients | `simulation` |
 //! | several signers: who is asked, and what one that fails costs | `replicas` |
 //! | processes, requests and connections for all of them | `support` |
@@ -25,6 +26,7 @@ mod flood;
 mod one_live_copy;
 mod path;
 mod replicas;
+mod scale;
 mod simulation;
 mod support;
 mod tidy;
