@@ -89,6 +89,7 @@ pub struct KeyLine {
 }
 
 /// A change of a key that is on its way to the disk.
+#[expect(clippy::large_enum_variant, reason = "a few hundred at a time; a box for each costs more")]
 enum InFlight {
     Enrolling(Box<Enrolling>),
     Changing(Changing),

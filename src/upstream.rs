@@ -23,6 +23,7 @@ use crate::clock::Now;
 use crate::eth::{PublicKey, Signature, SigningRoot, Slot};
 use crate::limits::DutyClass;
 use crate::sign::{Fault, NotSigned};
+use crate::trace::TraceHeaders;
 use crate::validators::RowIndex;
 
 pub mod breaker;
@@ -120,6 +121,17 @@ impl UpstreamFault {
         }
     }
 
+    /// Whether the signer has said no, so that to ask it again brings nothing else.
+    pub fn is_verdict(&self) -> bool {
+        match self {
+            Self::UnknownKey | Self::Refused => true,
+            Self::Transport(_)
+            | Self::Status(_)
+            | Self::NotASignature { .. }
+            | Self::NotAKeyList(_)
+            | Self::Abandoned => false,
+        }
+    }
     /// What it says of the replica that was asked.
     pub fn blame(&self) -> Blame {
         use client::UpstreamError;
@@ -139,18 +151,6 @@ impl UpstreamFault {
             | Self::Status(_)
             | Self::NotAKeyList(_) => Blame::Failure,
             Self::NotASignature { .. } => Blame::WrongAnswer,
-        }
-    }
-
-    /// Whether the signer has said no, so that to ask it again brings nothing else.
-    pub fn is_verdict(&self) -> bool {
-        match self {
-            Self::UnknownKey | Self::Refused => true,
-            Self::Transport(_)
-            | Self::Status(_)
-            | Self::NotASignature { .. }
-            | Self::NotAKeyList(_)
-            | Self::Abandoned => false,
         }
     }
 
@@ -250,6 +250,8 @@ pub struct Forward<'a> {
     pub slot: Slot,
     /// When the client stops waiting.
     pub deadline: Instant,
+    /// The trace that it belongs to, if any.
+    pub trace: Option<TraceHeaders>,
     /// Makes the body for the root that the permit carries.
     pub encode: &'a dyn Fn(&SigningRoot) -> Vec<u8>,
 }
@@ -280,7 +282,8 @@ impl Upstreams {
         let root = SigningRoot(redeemed.signing_root().0);
         let ask = || async {
             let body = Bytes::from((duty.encode)(&root));
-            let question = Question { class: duty.class.into(), key, root, body };
+            let trace = duty.trace.clone();
+            let question = Question { class: duty.class.into(), key, root, body, trace };
             self.ask(duty.row, &question, duty.deadline).await
         };
         let (outcome, joined) =

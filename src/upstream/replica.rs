@@ -17,6 +17,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::eth::{PublicKey, Signature, SigningRoot};
 use crate::logging::LogLimit;
 use crate::metrics::ReplicaMetrics;
+use crate::trace::TraceHeaders;
 
 /// What all cores know of one replica.
 pub struct Replica {
@@ -95,6 +96,8 @@ pub struct Question {
     pub root: SigningRoot,
     /// Our own encoding of the duty.
     pub body: Bytes,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceHeaders>,
 }
 
 /// A replica that was asked and gave no signature.
@@ -141,12 +144,12 @@ impl ReplicaClient {
         deadline: Instant,
         in_time: Duration,
     ) -> Result<Signature, Attempt> {
-        let Question { class, key, root, body } = question;
+        let Question { class, key, root, body, trace } = question;
         let metrics = &self.replica.metrics;
         metrics.requests.inc();
         let in_hand = InHand::new(&self.in_flight);
         let took = Stopwatch::start();
-        let result = self.signer.sign(*class, key, body.clone(), deadline).await;
+        let result = self.signer.sign(*class, key, body.clone(), deadline, trace.as_ref()).await;
         let took = took.elapsed();
         drop(in_hand);
         metrics.seconds.observe(took.as_secs_f64());

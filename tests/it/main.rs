@@ -12,6 +12,9 @@
 //! | what real clients sent, once more | `captures` |
 //! | a flood of what is not urgent beside what is | `flood` |
 //! | many keys enrolled and imported at once | `scale` |
+//! | dashboards and alerts ask for what is exported; with a real Prometheus too | `dashboards` |
+//! | request ids, traces and spans, with a signer and a collector that look | `request_names` |
+//! | what `docker/` ships, as far as no engine is needed | `containers` |
 //! | seeded worlds of crashes, faults and hostile clients | `simulation` |
 //! | several signers: who is asked, and what one that fails costs | `replicas` |
 //! | processes, requests and connections for all of them | `support` |
@@ -20,12 +23,15 @@
 
 mod bad_input;
 mod captures;
+mod containers;
 mod crash;
+mod dashboards;
 mod demo;
 mod flood;
 mod one_live_copy;
 mod path;
 mod replicas;
+mod request_names;
 mod scale;
 mod simulation;
 mod support;

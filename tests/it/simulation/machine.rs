@@ -151,6 +151,7 @@ impl Machine {
             admission: Admission::new(&CONFIG.limits),
             in_flight: InFlight::new(2),
             metrics: Arc::clone(&METRICS),
+            tracer: Default::default(),
             log_limit: LogLimit::default(),
             min_target_age_epochs: CONFIG.slashing.min_target_age_epochs,
             budget: Duration::from_secs(2),
