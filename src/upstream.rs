@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | the same root is asked for twice | `in_flight.rs` | the second joins the first |
 //! | which set of signers has the key | `routing.rs` | learned from their key lists |
-//! | which replica of the set is asked | `replicas.rs`, `choice.rs`, `breaker.rs` | failover, hedge |
+//! | which replica of it is asked | `replicas.rs`, `choice.rs`, `breaker.rs` | failover, hedge |
 //! | one replica is asked | `replica.rs`, `web3signer.rs` | what its answer is worth |
 //! | a connection, its class, its deadline | `client.rs` | pooled, bounded |
 //!

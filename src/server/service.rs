@@ -67,8 +67,8 @@ impl Api {
         answer
     }
 
-    /// The enabled keys, whatever the signers say. A client takes a short list at its word and stops
-    /// its validators: before there is anything to go by, there is no list.
+    /// The enabled keys, whatever the signers say. A client takes a short list at its word and
+    /// stops its validators: before there is anything to go by, there is no list.
     fn public_keys(&self) -> Answer {
         let validators = &self.path.gate().validators;
         if !self.discovery.signers().routing.all_read() && validators.counts().enrolled() == 0 {

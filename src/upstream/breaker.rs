@@ -1,7 +1,7 @@
 //! Whether a replica is asked first, last, or once to see whether it is back.
 //!
-//! A breaker orders; it never refuses. Where nobody else is left, a replica that failed is asked all
-//! the same: a duty that is tried late is worth more than one that is not tried.
+//! A breaker orders; it never refuses. Where nobody else is left, a replica that failed is asked
+//! all the same: a duty that is tried late is worth more than one that is not tried.
 //!
 //! After a few failures in a row a replica rests. When its pause is over one request asks it first,
 //! and that one's outcome ends the rest or doubles the pause.

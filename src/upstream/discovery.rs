@@ -1,8 +1,9 @@
 //! Which keys the signers have, and which signers can be reached.
 //!
 //! On a runtime of its own, away from the signing path: asks every replica `/upcheck` every few
-//! seconds and `publicKeys` now and then, on `POST /reload`, and when one comes back. What it learns
-//! never shortens the list that the gate publishes: a key leaves that only by being disabled.
+//! seconds and `publicKeys` now and then, on `POST /reload`, and when one comes back. What it
+//! learns never shortens the list that the gate publishes: a key leaves that only by being
+//! disabled.
 //!
 //! A set is read when one of its replicas has given its whole list. The keys of a set are those of
 //! all its replicas together; when one of them does not answer, what it had said still counts.

@@ -1,12 +1,12 @@
 //! The replicas of one set, as one core asks them: whom first, and whom when that fails.
 //!
-//! All are asked for the same root, each once at most. The next one is asked when the one before has
-//! failed, and also when it is late: then both are asked, and the first signature is taken. The one
-//! that lost is not cut off: its call ends by itself, at the latest with the request's time, and its
-//! connection stays in the pool.
+//! All are asked for the same root, each once at most. The next one is asked when the one before
+//! has failed, and also when it is late: then both are asked, and the first signature is taken. The
+//! one that lost is not cut off: its call ends by itself, at the latest with the request's time,
+//! and its connection stays in the pool.
 //!
-//! A refusal (412) ends the search at once: the signer's slashing protection says that our own store
-//! is wrong, and another replica that happens to say yes would not make it right.
+//! A refusal (412) ends the search at once: the signer's slashing protection says that our own
+//! store is wrong, and another replica that happens to say yes would not make it right.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};

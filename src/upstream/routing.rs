@@ -1,11 +1,11 @@
 //! Which set of signers has a key.
 //!
 //! Learned, not configured: from the complete key lists of the signers, and from a signature that a
-//! set gave. A key keeps its set for as long as that set lists it; a second set that lists it too is
-//! an alarm, and changes nothing. A key that left its set goes to the first set, in the order of the
-//! configuration, that lists it. Nothing of this is on disk: after a restart a key whose set has not
-//! answered yet is asked for at the sets that have not been read, then at the others, and the
-//! first signature says where it is.
+//! set gave. A key keeps its set for as long as that set lists it; a second set that lists it too
+//! is an alarm, and changes nothing. A key that left its set goes to the first set, in the order of
+//! the configuration, that lists it. Nothing of this is on disk: after a restart a key whose set
+//! has not answered yet is asked for at the sets that have not been read, then at the others, and
+//! the first signature says where it is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};

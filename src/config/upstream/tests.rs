@@ -5,7 +5,9 @@ use super::*;
 
 /// The least, with these signers.
 fn with(signers: &str) -> String {
-    MINIMAL.replace("url = \"http://127.0.0.1:9100\"", "") + signers
+    // What stands before the sets is of `[upstream]`.
+    let (upstream, sets) = signers.split_at(signers.find("[[").unwrap_or(signers.len()));
+    MINIMAL.replace("url = \"http://127.0.0.1:9100\"", upstream) + sets
 }
 
 #[test]
