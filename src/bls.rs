@@ -148,6 +148,30 @@ impl fmt::Debug for PublicKey {
     }
 }
 
+/// Room for a key that may not be there yet, and no larger than the key: 96 bytes.
+#[derive(Clone, Copy, Default)]
+pub struct KeySlot(min_pk::PublicKey);
+
+impl KeySlot {
+    /// The key, if it is there.
+    pub fn get(&self) -> Option<PublicKey> {
+        // The point at infinity, which is no valid key, stands for none.
+        (self.0 != min_pk::PublicKey::default()).then_some(PublicKey(self.0))
+    }
+}
+
+impl fmt::Debug for KeySlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+impl From<PublicKey> for KeySlot {
+    fn from(key: PublicKey) -> Self {
+        Self(key.0)
+    }
+}
+
 /// Verifies one signature. Validates the key first: who verifies often with the same key keeps a
 /// [`PublicKey`] and asks that.
 pub fn verify(

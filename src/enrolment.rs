@@ -8,12 +8,14 @@ use std::io::{Read, Write};
 
 use serde::{Deserialize, Serialize};
 use slashing_db::{
-    CountedKind, EnrolError, Enrolment, Floor, ImportBounds, ImportReport, Imported, KeyRecord,
-    PublicKey, Store, Watermarks,
+    CountedKind, EnrolError, Enrolment, Floor, ImportBounds, ImportReport, Imported, KeyId,
+    KeyRecord, PublicKey, Store, Watermarks,
 };
 use thiserror::Error;
 
+use crate::bls;
 use crate::clock::{Clock, ClockHealth, SlotClock, iso8601};
+use crate::validated_keys::{ValidatedKeys, validate};
 use crate::validators::{Standing, Validators};
 
 #[cfg(test)]
@@ -131,6 +133,8 @@ pub struct Declarations<'a> {
     pub clock: &'a Clock,
     /// What the kernel says of the clock.
     pub clock_health: ClockHealth,
+    /// The keys as points; `None` where no signature is verified, and any 48 bytes are a key.
+    pub validated_keys: Option<&'a ValidatedKeys>,
 }
 
 impl Declarations<'_> {
@@ -169,10 +173,13 @@ impl Declarations<'_> {
 
     fn enrol_one(&self, key: &PublicKey, enrolment: Enrolment) -> Result<(), String> {
         let enrolled = match (self.validators.standing(key), enrolment) {
-            (Standing::Awaiting | Standing::Unknown, _) => self
-                .store
-                .enrol(*key, enrolment)
-                .map(|watermarks| self.validators.insert(watermarks)),
+            (Standing::Awaiting | Standing::Unknown, _) => {
+                let point = self.validate(key)?;
+                self.store.enrol(*key, enrolment).map(|watermarks| {
+                    self.keep_validated(watermarks.id(), point);
+                    self.validators.insert(watermarks);
+                })
+            }
             (Standing::Enrolled(row), Enrolment::New) => {
                 let is_enabled = self.validators.with(row, |it| it.watermarks.is_enabled());
                 Err(if is_enabled {
@@ -189,6 +196,23 @@ impl Declarations<'_> {
             }
         };
         enrolled.map_err(|error| with_causes(&error))
+    }
+
+    /// The key as a point, where signatures are verified. One that is none never gets a signature.
+    fn validate(&self, key: &PublicKey) -> Result<Option<bls::PublicKey>, String> {
+        let Some(_) = self.validated_keys else { return Ok(None) };
+        validate(key).map(Some).map_err(|error| error.to_string())
+    }
+
+    fn keep_validated(&self, id: KeyId, point: Option<bls::PublicKey>) {
+        let (Some(keys), Some(point)) = (self.validated_keys, point) else { return };
+        if let Err(error) = keys.add(&[(id, point)]) {
+            tracing::warn!(
+                event = "validated_keys_not_kept",
+                reason = with_causes(&error),
+                "a validated key cannot be kept; it is validated again after the next start"
+            );
+        }
     }
 
     /// Stops `keys` for good, each once what was admitted for it is on disk.

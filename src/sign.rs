@@ -29,6 +29,7 @@ use crate::limits::DutyClass;
 use crate::logging::LogLimit;
 use crate::metrics::{Metrics, Stage};
 use crate::server::body::{BodyError, ReceivedBody};
+use crate::upstream::verify::Verifier;
 use crate::upstream::{Forward, InFlight, Upstreams};
 use crate::validators::{RowIndex, Standing, Validators};
 use crate::web3signer::request;
@@ -70,6 +71,8 @@ pub struct Gate {
     pub admission: Admission,
     /// Results that twins share.
     pub in_flight: InFlight,
+    /// What holds the signers' signatures against the keys.
+    pub verifier: Arc<Verifier>,
     /// The figures.
     pub metrics: Arc<Metrics>,
     /// How much is said of bad requests.
@@ -172,6 +175,7 @@ impl Path {
         let forwarded_at = gate.clock.now();
         let forward = Forward {
             row,
+            kind: request.duty.kind(),
             class,
             now: forwarded_at,
             until: forwarded_at.after(gate.budget),

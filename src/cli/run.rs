@@ -32,10 +32,13 @@ use self::signers::require_loopback;
 pub(super) use self::signers::upstream_keys;
 use self::signers::watch_upstreams;
 use self::threads::{keep_lease, watch_signals, watch_store};
+pub(super) use self::verification::validated_keys;
+use self::verification::verifier;
 
 mod listeners;
 mod signers;
 mod threads;
+mod verification;
 
 /// Why the process ends.
 #[derive(Debug)]
@@ -136,9 +139,10 @@ fn assemble(
         store: Arc::clone(store),
         recorder: store.recorder(),
         permissions: Permissions::new(config.groups.clone(), &validators),
-        validators,
         admission: Admission::new(&config.limits),
         in_flight: InFlight::new(FINISHED_RESULTS_KEPT_SLOTS),
+        verifier: Arc::new(verifier(config, &validators, &metrics)?),
+        validators,
         metrics,
         log_limit: LogLimit::default(),
         min_target_age_epochs: config.slashing.min_target_age_epochs,
@@ -156,6 +160,7 @@ fn serve_control(config: &Config, gate: &Arc<Gate>, slots: SlotClock) -> anyhow:
             slots,
             clock: &gate.clock,
             clock_health: clock::health(),
+            validated_keys: gate.verifier.keys().map(|keys| &**keys),
         };
         control::execute(&declarations, command, input, output)
     })

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::upstream::{RawUpstream, RawUpstreamSet};
+use super::verify::RawVerify;
 use crate::limits::Limits;
 
 #[derive(Debug, Default, Deserialize)]
@@ -15,6 +16,7 @@ pub(super) struct RawConfig {
     pub(super) metrics: RawMetrics,
     pub(super) upstream: RawUpstream,
     pub(super) upstreams: Vec<RawUpstreamSet>,
+    pub(super) verify: RawVerify,
     pub(super) slashing: RawSlashing,
     pub(super) groups: Vec<RawGroup>,
     pub(super) limits: Limits,

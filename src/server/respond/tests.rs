@@ -13,7 +13,9 @@ use super::*;
 use crate::eth::{DutyKind, Epoch, Root, Signature, SigningRoot, Slot, Version};
 use crate::limits::DutyClass;
 use crate::sign::{Fault, Refusal};
+use crate::bls::batch::Flaw;
 use crate::upstream::UpstreamFault;
+use crate::upstream::verify::Defect;
 use crate::upstream::client::{Stage, UpstreamError};
 
 const COMPAT: Compat = Compat { mismatch_500: false };
@@ -97,6 +99,9 @@ fn upstream_faults() -> Vec<UpstreamFault> {
         UpstreamFault::Status(503),
         UpstreamFault::NotASignature { bytes: 2 },
         UpstreamFault::NotAKeyList(no_json),
+        UpstreamFault::BadSignature(Defect::Signature(Flaw::Mismatch)),
+        UpstreamFault::VerifyTimeout,
+        UpstreamFault::VerifyFailed,
         UpstreamFault::Abandoned,
     ]);
     faults
