@@ -2,9 +2,9 @@
 //! the proof-of-possession scheme.
 //!
 //! Source: consensus-specs, `phase0/beacon-chain.md`, "BLS signatures";
-//! draft-irtf-cfrg-bls-signature-04. What is added to `blst` here is that a key or a signature cannot
-//! be used before it was checked, and batches of signatures over one root. Only [`batch`] goes below
-//! `blst`'s safe interface.
+//! draft-irtf-cfrg-bls-signature-04. What is added to `blst` here is that a key or a signature
+//! cannot be used before it was checked, and batches of signatures over one root. Only [`batch`]
+//! goes below `blst`'s safe interface.
 
 pub mod batch;
 
@@ -111,8 +111,8 @@ impl PublicKey {
 
     /// The key of the compressed form `bytes`, which was validated before and had this y.
     ///
-    /// Nothing but that it was in the subgroup is taken on trust: a y of another point, or a damaged
-    /// one, does not lie on the curve with this x, or has the other sign.
+    /// Nothing but that it was in the subgroup is taken on trust: a y of another point, or a
+    /// damaged one, does not lie on the curve with this x, or has the other sign.
     ///
     /// # Errors
     /// When `y` does not belong to `bytes`.

@@ -44,8 +44,8 @@ impl ValidatedKeys {
         Self::default()
     }
 
-    /// No keys yet; those that are validated are kept in a table in `directory`, which is made if it
-    /// is not there.
+    /// No keys yet; those that are validated are kept in a table in `directory`, which is made if
+    /// it is not there.
     ///
     /// # Errors
     /// When the table cannot be opened. The keys can still be had [in memory](Self::in_memory).
@@ -105,7 +105,9 @@ impl ValidatedKeys {
         }
         drop(chunks);
         match &*self.kept.lock() {
-            Some(table) => table.put_batch(keys.iter().map(|(id, key)| (encode_id(*id), encode(key)))),
+            Some(table) => {
+                table.put_batch(keys.iter().map(|(id, key)| (encode_id(*id), encode(key))))
+            }
             None => Ok(()),
         }
     }

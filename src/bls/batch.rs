@@ -278,7 +278,7 @@ fn hash_to_g2(root: &[u8; 32]) -> blst_p2_affine {
     affine
 }
 
-/// `e(key, message) = e(g, signature)`, as one product of two: `e(key, message) e(-g, signature) = 1`.
+/// `e(key, message) = e(g, signature)`, as one product: `e(key, message) e(-g, signature) = 1`.
 fn pairings_agree(
     key: &blst_p1_affine,
     message: &blst_p2_affine,

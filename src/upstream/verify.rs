@@ -153,8 +153,8 @@ impl Verifier {
     /// configuration says not to look.
     ///
     /// # Errors
-    /// [`UpstreamFault::BadSignature`], which another replica may make good; the verdict that did not
-    /// come in time; a fault of ours.
+    /// [`UpstreamFault::BadSignature`], which another replica may make good; the verdict that did
+    /// not come in time; a fault of ours.
     pub async fn check(&self, answer: &Answer<'_>) -> Result<(), UpstreamFault> {
         match &self.0 {
             Some(working) => working.check(answer).await,

@@ -11,6 +11,7 @@
 //! | whatever strangers send, and how they connect | `bad_input` |
 //! | what real clients sent, once more | `captures` |
 //! | a flood of what is not urgent beside what is | `flood` |
+//! | signers whose answers are not the signatures | `lying_signer` |
 //! | seeded worlds of crashes, faults and hostile clients | `simulation` |
 //! | several signers: who is asked, and what one that fails costs | `replicas` |
 //! | processes, requests and connections for all of them | `support` |
@@ -22,6 +23,7 @@ mod captures;
 mod crash;
 mod demo;
 mod flood;
+mod lying_signer;
 mod one_live_copy;
 mod path;
 mod replicas;

@@ -62,8 +62,8 @@ fn off_subgroup() -> [u8; 96] {
     (1..=u8::MAX).find_map(candidate).expect("about every second x is on the curve")
 }
 
-/// The number of points of the curve over F_p^2, which is the cofactor times the order of the group,
-/// without the factor 13^2 that it has.
+/// The number of points of the curve over F_p^2, which is the cofactor times the order of the
+/// group, without the factor 13^2 that it has.
 const POINTS_BY_169: &str = "04005449cda731a7136c440a0c65b728ba1c1fa6b6708356f3b9bdc84396cab3\
                              3907d71557a7d33677f5d45f7cedb8cfdac10ff1fc5b48d6461e907737d78e96\
                              568f2d18c750b4b3ca5c33c3fd8ff8a70629888281914529f4e3380941cfdd";

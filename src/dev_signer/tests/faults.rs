@@ -45,10 +45,7 @@ async fn points_outside_the_group_are_points_of_the_curve() {
     let outside = signature(&rig.sign(3).await.unwrap());
     let infinity = signature(&rig.sign(3).await.unwrap());
     let decode = |bytes: &[u8; 96]| blst::min_pk::Signature::uncompress(bytes).unwrap();
-    assert_eq!(
-        decode(&outside).validate(true),
-        Err(blst::BLST_ERROR::BLST_POINT_NOT_IN_GROUP)
-    );
+    assert_eq!(decode(&outside).validate(true), Err(blst::BLST_ERROR::BLST_POINT_NOT_IN_GROUP));
     assert_eq!(decode(&infinity).validate(true), Err(blst::BLST_ERROR::BLST_PK_IS_INFINITY));
     let [made] = &rig.log()[..] else { panic!("one signature was made") };
     assert_eq!(made.fault.as_deref(), Some("off-subgroup"));

@@ -10,13 +10,13 @@ use slashing_db::{
 };
 
 use super::*;
+use crate::bls::batch::Flaw;
 use crate::eth::{DutyKind, Epoch, Root, Signature, SigningRoot, Slot, Version};
 use crate::limits::DutyClass;
 use crate::sign::{Fault, Refusal};
-use crate::bls::batch::Flaw;
 use crate::upstream::UpstreamFault;
-use crate::upstream::verify::Defect;
 use crate::upstream::client::{Stage, UpstreamError};
+use crate::upstream::verify::Defect;
 
 const COMPAT: Compat = Compat { mismatch_500: false };
 

@@ -37,8 +37,8 @@ pub(super) struct Batch {
 }
 
 /// Which signatures may share a batch. A root belongs to one type of duty, and so to one class.
-/// Those of a signer that lied lately keep to themselves: to find the bad ones takes time, which the
-/// honest ones need not wait for.
+/// Those of a signer that lied lately keep to themselves: to find the bad ones takes time, which
+/// the honest ones need not wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Lane {
     pub(super) class: DutyClass,

@@ -432,7 +432,7 @@ impl World {
             } else {
                 ClockHealth::Synchronised
             },
-    validated_keys: None,
+            validated_keys: None,
         })
     }
 
