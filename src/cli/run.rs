@@ -87,6 +87,9 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         "the gate is open"
     );
     let end = ended.recv().unwrap_or(End::Asked("a closed channel"));
+    if let Some(keys) = gate.verifier.keys() {
+        keys.close(); // a successor may open the table while this process finishes what it began
+    }
     shut(&config, &store, server, slots, &clock, end)
 }
 

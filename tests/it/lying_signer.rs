@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use portcullis::bls::{self, BlsError, SecretKey};
 use portcullis::dev_signer::hex::Hex;
@@ -85,9 +85,9 @@ fn hex_of(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn start() -> World {
+fn prepare() -> World {
     let lies = LIES.map(|(lie, probability, _)| format!("{lie}:p={probability}"));
-    World::start(Options {
+    World::prepare(Options {
         keys: KEYS,
         genesis_age_s: EPOCHS * 32 * SLOT_S,
         signer: lies.into_iter().flat_map(|lie| ["--fault".to_owned(), lie]).collect(),
@@ -159,17 +159,24 @@ fn assert_evidence(world: &World, bad: u64) {
     assert!(lines > 0 && lines + unsaid <= bad, "{lines} lines, {unsaid} left out, {bad} bad");
 }
 
-fn run(wanted: u64) {
-    let world = start();
+/// Sends so many requests, and tells how long it took.
+fn send(world: &World, wanted: u64, seen: &Seen) -> Duration {
     let gate = world.gate.as_ref().expect("it runs").address;
-    let (requests, seen, began) = (AtomicU64::new(0), Seen::default(), Instant::now());
+    let (requests, began) = (AtomicU64::new(0), Instant::now());
     std::thread::scope(|scope| {
         for index in 0..KEYS {
-            let (requests, seen) = (&requests, &seen);
+            let requests = &requests;
             scope.spawn(move || work(gate, index, requests, wanted, seen));
         }
     });
-    let took = began.elapsed();
+    began.elapsed()
+}
+
+fn run(wanted: u64) {
+    let mut world = prepare();
+    world.start_gate();
+    let seen = Seen::default();
+    let took = send(&world, wanted, &seen);
     let (signed, bad) = (seen.signed.into_inner(), seen.bad_signature.into_inner());
     let (struck, metrics) = (struck(&world), metrics(&world));
     let mut verdicts = BTreeMap::from([("valid", signed)]);
@@ -201,6 +208,31 @@ fn run(wanted: u64) {
 #[test]
 fn no_lie_is_released_and_each_is_attributed() {
     run(2_000);
+}
+
+/// With an honest replica beside it the liar costs no duty: the other one makes good what it spoils.
+#[test]
+fn an_honest_replica_makes_good_what_another_spoils() {
+    let mut world = prepare();
+    let liar = world.signer.as_ref().expect("it runs").address;
+    let keys = KEYS.to_string();
+    let honest = world.spawn_signer("127.0.0.1:0", &["--interop", &keys]);
+    let config = world.path("gate.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let text = text.replace(&format!("[upstream]\nurl = \"http://{liar}\"\n"), "");
+    let urls = [format!("http://{liar}"), format!("http://{}", honest.address)];
+    let set = format!("[[upstreams]]\nname = \"both\"\nurls = {urls:?}\n");
+    std::fs::write(&config, format!("{text}\n{set}")).unwrap();
+    world.start_gate();
+
+    let (wanted, seen) = (1_000, Seen::default());
+    send(&world, wanted, &seen);
+    assert_eq!((seen.signed.into_inner(), seen.bad_signature.into_inner()), (wanted, 0));
+    let (struck, metrics) = (struck(&world).values().sum::<u64>(), metrics(&world));
+    assert!(struck > 0, "the liar was never asked");
+    assert_eq!(attributed_to(&metrics, liar), struck);
+    assert_eq!(attributed_to(&metrics, honest.address), 0);
+    assert_evidence(&world, struck);
 }
 
 #[test]
