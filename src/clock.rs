@@ -35,7 +35,10 @@ impl Now {
     /// The same instant moved by `by` into the future.
     pub fn after(self, by: Duration) -> Self {
         let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
-        Self { unix_ns: self.unix_ns.saturating_add(by), boot: BootTime(self.boot.0 + by) }
+        Self {
+            unix_ns: self.unix_ns.saturating_add(by),
+            boot: BootTime(self.boot.0.saturating_add(by)),
+        }
     }
 }
 

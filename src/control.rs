@@ -5,7 +5,7 @@
 //! then, for an export, the file. On its own threads: nothing here can delay a signature longer
 //! than a key's own lock is held.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -131,14 +131,18 @@ fn converse(
     let reply = match serde_json::from_str::<Command>(&line) {
         Ok(command) => {
             tracing::info!(event = "control", command = command.name(), "operator's command");
-            answer(&command, &mut reader, &mut file)
+            let reply = answer(&command, &mut reader, &mut file);
+            // Who sends a file listens when it has sent all of it, refused at its beginning or not.
+            io::copy(&mut reader, &mut io::sink())?;
+            reply
         }
         Err(error) => Reply::Refused(format!("not a command: {error}")),
     };
-    let mut stream = stream;
-    serde_json::to_writer(&mut stream, &reply)?;
-    stream.write_all(b"\n")?;
-    stream.write_all(&file)
+    let mut writer = BufWriter::with_capacity(REPLY_BUFFER_BYTES, stream);
+    serde_json::to_writer(&mut writer, &reply)?;
+    writer.write_all(b"\n")?;
+    writer.write_all(&file)?;
+    writer.flush()
 }
 
 /// Sends `command` to the gate that runs on `directory`; `None` when none does.
@@ -191,4 +195,5 @@ fn socket_path(directory: &Path) -> PathBuf {
 }
 
 const COMMAND_BYTES_MAX: u64 = 128 << 20; // half a million keys by name
+const REPLY_BUFFER_BYTES: usize = 64 << 10; // a reply about half a million keys has 80 MB
 const STALLED: Duration = Duration::from_secs(60);

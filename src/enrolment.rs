@@ -8,15 +8,15 @@ use std::io::{Read, Write};
 
 use serde::{Deserialize, Serialize};
 use slashing_db::{
-    CountedKind, EnrolError, Enrolment, Floor, ImportBounds, ImportReport, Imported, KeyId,
-    KeyRecord, PublicKey, Store, Watermarks,
+    Changing, CountedKind, EnrolError, Enrolling, Enrolment, Floor, ImportBounds, ImportReport,
+    Imported, KEYS_IN_FLIGHT_MAX, KeyId, KeyRecord, NotWritten, PublicKey, Store, Watermarks,
 };
 use thiserror::Error;
 
-use crate::bls;
+use crate::bls::{self, BlsError};
 use crate::clock::{Clock, ClockHealth, SlotClock, iso8601};
 use crate::validated_keys::{ValidatedKeys, validate};
-use crate::validators::{Standing, Validators};
+use crate::validators::{Standing, Validator, Validators};
 
 #[cfg(test)]
 mod tests;
@@ -90,6 +90,25 @@ pub struct KeyLine {
     pub deposits: u32,
 }
 
+/// A change of a key that is on its way to the disk.
+#[expect(clippy::large_enum_variant, reason = "a few hundred at a time; a box for each costs more")]
+enum InFlight {
+    /// With the key as a point, where signatures are verified.
+    Enrolling(Box<Enrolling>, Option<bls::PublicKey>),
+    Changing(Changing),
+}
+
+/// Why nothing was done for a key.
+#[derive(Debug, Error)]
+enum NotChanged {
+    #[error("not enrolled here")]
+    NotEnrolled,
+    #[error(transparent)]
+    NotAPoint(#[from] BlsError),
+    #[error(transparent)]
+    Enrol(#[from] EnrolError),
+}
+
 /// Why a command was not carried out at all.
 #[derive(Debug, Error)]
 pub enum CommandError {
@@ -112,6 +131,17 @@ pub enum CommandError {
         now: String,
         /// The store's last durable time.
         last: String,
+    },
+    /// No vote could ever be signed before the chain has come there, and no record is lowered.
+    #[error(
+        "no floor with source epoch {source_epoch}: it lies above the floor's target, epoch \
+         {target_epoch}, and the key would be silent until the chain has come there"
+    )]
+    SourceFloorTooHigh {
+        /// The source that was named.
+        source_epoch: u64,
+        /// The floor's target.
+        target_epoch: u64,
     },
     /// The interchange file, or the store under it.
     #[error(transparent)]
@@ -142,12 +172,8 @@ impl Declarations<'_> {
     pub fn list(&self) -> Vec<KeyLine> {
         let mut lines = Vec::new();
         self.validators.for_each(|validator| {
-            let status = match (validator.halted, validator.watermarks.is_enabled()) {
-                (true, _) => "halted",
-                (false, true) => "enabled",
-                (false, false) => "disabled",
-            };
-            lines.push(KeyLine::of(validator.watermarks.record(), status));
+            let status = validator.status().as_str();
+            lines.push(KeyLine::of(&validator.watermarks.record(), status));
         });
         lines.extend(self.validators.awaiting().iter().map(KeyLine::awaiting));
         lines
@@ -168,17 +194,49 @@ impl Declarations<'_> {
             Declaration::New => "enrolled as new",
             Declaration::Floor { .. } => "enrolled with a floor",
         };
-        Ok(keys.iter().map(|key| outcome(key, word, self.enrol_one(key, enrolment))).collect())
+        Ok(self.in_flight(&keys, word, |key| self.enrol_one(key, enrolment)))
     }
 
-    fn enrol_one(&self, key: &PublicKey, enrolment: Enrolment) -> Result<(), String> {
-        let enrolled = match (self.validators.standing(key), enrolment) {
+    /// Begins a change of each key, and waits for the disk for many of them at a time.
+    fn in_flight(
+        &self,
+        keys: &[PublicKey],
+        word: &str,
+        begin: impl Fn(&PublicKey) -> Result<InFlight, NotChanged>,
+    ) -> Vec<KeyOutcome> {
+        let _publishing = self.validators.publishing();
+        let mut outcomes = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(KEYS_IN_FLIGHT_MAX) {
+            let begun: Vec<_> = keys.iter().map(&begin).collect();
+            outcomes.extend(keys.iter().zip(begun).map(|(key, begun)| {
+                let done = begun.and_then(|it| self.finish(it));
+                outcome(key, word, done.map_err(|error| with_causes(&error)))
+            }));
+        }
+        outcomes
+    }
+
+    fn finish(&self, begun: InFlight) -> Result<(), NotChanged> {
+        match begun {
+            InFlight::Enrolling(enrolling, point) => {
+                let watermarks = enrolling.wait()?;
+                self.keep_validated(watermarks.id(), point);
+                self.validators.add(watermarks);
+            }
+            InFlight::Changing(changing) => {
+                changing.wait().map_err(NotWritten).map_err(EnrolError::from)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn enrol_one(&self, key: &PublicKey, enrolment: Enrolment) -> Result<InFlight, NotChanged> {
+        let begun = match (self.validators.standing(key), enrolment) {
             (Standing::Awaiting | Standing::Unknown, _) => {
                 let point = self.validate(key)?;
-                self.store.enrol(*key, enrolment).map(|watermarks| {
-                    self.keep_validated(watermarks.id(), point);
-                    self.validators.insert(watermarks);
-                })
+                self.store
+                    .begin_enrol(*key, enrolment)
+                    .map(|enrolling| InFlight::Enrolling(Box::new(enrolling), point))
             }
             (Standing::Enrolled(row), Enrolment::New) => {
                 let is_enabled = self.validators.with(row, |it| it.watermarks.is_enabled());
@@ -188,20 +246,18 @@ impl Declarations<'_> {
                     EnrolError::Disabled(*key)
                 })
             }
-            (Standing::Enrolled(row), Enrolment::Floor(floor)) => {
-                let enabling =
-                    self.validators.change(row, |it| self.store.enable(&mut it.watermarks, floor));
-                enabling
-                    .and_then(|changing| Ok(changing.wait().map_err(slashing_db::NotWritten)?))
-            }
+            (Standing::Enrolled(row), Enrolment::Floor(floor)) => self
+                .validators
+                .with(row, |it| self.store.enable(&mut it.watermarks, floor))
+                .map(InFlight::Changing),
         };
-        enrolled.map_err(|error| with_causes(&error))
+        begun.map_err(NotChanged::from)
     }
 
     /// The key as a point, where signatures are verified. One that is none never gets a signature.
-    fn validate(&self, key: &PublicKey) -> Result<Option<bls::PublicKey>, String> {
+    fn validate(&self, key: &PublicKey) -> Result<Option<bls::PublicKey>, BlsError> {
         let Some(_) = self.validated_keys else { return Ok(None) };
-        validate(key).map(Some).map_err(|error| error.to_string())
+        validate(key).map(Some)
     }
 
     fn keep_validated(&self, id: KeyId, point: Option<bls::PublicKey>) {
@@ -221,17 +277,16 @@ impl Declarations<'_> {
     /// Nothing is disabled if a key cannot be read.
     pub fn disable(&self, keys: &Keys) -> Result<Vec<KeyOutcome>, CommandError> {
         let keys = self.select(keys)?;
-        Ok(keys.iter().map(|key| outcome(key, "disabled", self.disable_one(key))).collect())
+        Ok(self.in_flight(&keys, "disabled", |key| self.disable_one(key)))
     }
 
-    fn disable_one(&self, key: &PublicKey) -> Result<(), String> {
+    fn disable_one(&self, key: &PublicKey) -> Result<InFlight, NotChanged> {
         let Standing::Enrolled(row) = self.validators.standing(key) else {
-            return Err("not enrolled here".to_owned());
+            return Err(NotChanged::NotEnrolled);
         };
         // The change is queued behind everything that was admitted under the same lock before it.
-        let changing =
-            self.validators.change(row, |validator| self.store.disable(&mut validator.watermarks));
-        changing.wait().map_err(|error| with_causes(&error))
+        let disable = |it: &mut Validator| self.store.disable(&mut it.watermarks);
+        Ok(InFlight::Changing(self.validators.with(row, disable)))
     }
 
     /// Takes over the history in an EIP-3076 interchange file. Never lowers a record.
@@ -244,6 +299,7 @@ impl Declarations<'_> {
             epoch_max: epoch,
             slot_max: (epoch + 1) * self.slots.slots_per_epoch() - 1,
         };
+        let _publishing = self.validators.publishing();
         let report = self.store.import(file, &mut Table(self.validators), bounds)?;
         Ok(ImportOutcome::of(&report))
     }
@@ -285,15 +341,15 @@ impl Declarations<'_> {
         }
         let reach = now.after(self.slots.slot_duration());
         let target_epoch = self.slots.epoch(reach).0;
-        Ok(Enrolment::Floor(Floor {
-            source_epoch: source_epoch.unwrap_or(target_epoch.saturating_sub(1)),
-            target_epoch,
-            slot: self.slots.slot(now).0 + 1,
-        }))
+        let source_epoch = source_epoch.unwrap_or(target_epoch.saturating_sub(1));
+        if source_epoch > target_epoch {
+            return Err(CommandError::SourceFloorTooHigh { source_epoch, target_epoch });
+        }
+        Ok(Enrolment::Floor(Floor { source_epoch, target_epoch, slot: self.slots.slot(now).0 + 1 }))
     }
 }
 
-/// How an import reaches the keys in the table.
+/// How an import reaches the keys in the table. Publishing is left to who imports.
 struct Table<'a>(&'a Validators);
 
 impl slashing_db::KeyTable for Table<'_> {
@@ -305,11 +361,11 @@ impl slashing_db::KeyTable for Table<'_> {
         let Standing::Enrolled(row) = self.0.standing(public_key) else {
             return None;
         };
-        Some(self.0.change(row, |validator| change(&mut validator.watermarks)))
+        Some(self.0.with(row, |validator| change(&mut validator.watermarks)))
     }
 
     fn insert(&mut self, watermarks: Watermarks) {
-        self.0.insert(watermarks);
+        self.0.add(watermarks);
     }
 }
 

@@ -7,9 +7,14 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use slashing_db::lease::{LEASE_NS, RENEW_INTERVAL_NS};
 
 #[cfg(test)]
 mod tests;
+
+/// The longest budget of a request, in milliseconds: what is left of a lease after three renewals'
+/// time, two of which may have failed.
+pub const BUDGET_MS_MAX: u64 = (LEASE_NS - 3 * RENEW_INTERVAL_NS) / 1_000_000;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -80,7 +85,8 @@ pub struct Limits {
     /// From the end of the head to the end of the body: closes on a trickled body.
     pub request_body_timeout_ms: u64,
     /// From the end of the body to the answer. An attestation due at 4 s is worth less with every
-    /// second; clients give up between 3 s and 10 s, and should hear from us before they do.
+    /// second; clients give up between 3 s and 10 s, and should hear from us before they do. At
+    /// most 7 s: nothing leaves unless the lease on the slashing store covers it.
     pub request_budget_ms: u64,
     /// Requests in flight, of all classes: one slot's attestations of 500,000 keys (15,625).
     /// Only proposals may fill it to the end; the classes below stop at their own ceilings.
@@ -97,7 +103,8 @@ pub struct Limits {
     /// Results remembered for one key, so that a twin joins the request that came first: the one
     /// in flight and the one just finished.
     pub in_flight_results_per_key_max: usize,
-    /// Records waiting for the disk: as many as requests in flight, each of which has at most one.
+    /// Records waiting for the disk. An eighth is kept for blocks; the rest is enough for all the
+    /// attestations that are admitted, each of which has at most one.
     pub recorder_queue_max: usize,
     /// Records in one commit: larger batches save nothing more and make the first one wait.
     pub recorder_batch_max: usize,
@@ -131,7 +138,7 @@ impl Default for Limits {
             selection_proof_in_flight_ceiling: 8_192,
             registration_in_flight_ceiling: 2_048,
             in_flight_results_per_key_max: 2,
-            recorder_queue_max: 16_384,
+            recorder_queue_max: 18_432,
             recorder_batch_max: 1_024,
             upstream_idle_ms: 20_000,
             upstream_connect_timeout_ms: 1_500,
@@ -163,13 +170,26 @@ pub enum LimitsError {
         /// The value of that key.
         bound_value: u64,
     },
+    /// The lease on the slashing store never covers so long a time.
+    #[error(
+        "{value} is more than {BUDGET_MS_MAX}, which is what is left of the lease on the slashing \
+         store when two renewals have failed; nothing would be signed"
+    )]
+    BeyondLease {
+        /// The key within `[limits]`.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+    },
 }
 
 impl LimitsError {
     /// The key within `[limits]` that is wrong.
     pub const fn field(&self) -> &'static str {
         match self {
-            Self::Zero { field } | Self::Above { field, .. } => field,
+            Self::Zero { field } | Self::Above { field, .. } | Self::BeyondLease { field, .. } => {
+                field
+            }
         }
     }
 }
@@ -196,6 +216,10 @@ impl Limits {
             .filter(|(_, value)| *value == 0)
             .map(|(field, _)| LimitsError::Zero { field })
             .collect();
+        if self.request_budget_ms > BUDGET_MS_MAX {
+            let (field, value) = ("request_budget_ms", self.request_budget_ms);
+            errors.push(LimitsError::BeyondLease { field, value });
+        }
         let value = |wanted: &str| {
             named
                 .iter()

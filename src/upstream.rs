@@ -141,6 +141,20 @@ impl UpstreamFault {
         }
     }
 
+    /// Whether the signer has said no, so that to ask it again brings nothing else.
+    pub fn is_verdict(&self) -> bool {
+        match self {
+            Self::UnknownKey | Self::Refused => true,
+            Self::Transport(_)
+            | Self::Status(_)
+            | Self::NotASignature { .. }
+            | Self::NotAKeyList(_)
+            | Self::BadSignature(_)
+            | Self::VerifyTimeout
+            | Self::VerifyFailed
+            | Self::Abandoned => false,
+        }
+    }
     /// What it says of the replica that was asked.
     pub fn blame(&self) -> Blame {
         use client::UpstreamError;
@@ -307,7 +321,8 @@ impl Upstreams {
             };
             self.ask(duty.row, &question, duty.deadline).await
         };
-        let (outcome, joined) = in_flight.join_or_ask(key, root, duty.slot, ask).await;
+        let (outcome, joined) =
+            in_flight.join_or_ask(key, root, duty.slot, duty.deadline, ask).await;
         let signature = outcome.map_err(|failure| NotSigned::from(Arc::clone(&failure)))?;
         Ok(Forwarded { signature, joined })
     }

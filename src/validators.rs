@@ -1,20 +1,24 @@
 //! The table of keys: who may sign here, each with its own lock.
 //!
-//! One open-addressing index over one dense vector of rows. A row never moves to another place in
-//! the vector and is never removed: a key that is disabled keeps its record for ever. One key, one
-//! lock; whoever holds a row's lock holds no other, and awaits nothing.
+//! A row never moves to another place in the table and is never removed: a key that is disabled
+//! keeps its record for ever. One key, one lock; whoever holds a row's lock holds no other, and
+//! awaits nothing.
+//!
+//! Half a million keys are an ordinary table, so nothing here walks all of them for a request: the
+//! numbers of keys are kept as they change, and the published list is made by whoever changes the
+//! set, not by whoever reads it.
 
-use std::collections::BTreeSet;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use bytes::Bytes;
-use hashbrown::HashTable;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use slashing_db::{PublicKey, Watermarks};
 
+use rows::Rows;
+
+mod rows;
 #[cfg(test)]
 mod tests;
 
@@ -27,26 +31,62 @@ pub struct Validator {
     pub halted: bool,
 }
 
-/// Stops the key it guards if the thread panics while it holds the lock.
-pub struct HaltOnPanic<'a>(pub &'a mut Validator);
+/// Whether a key may sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It may.
+    Enabled,
+    /// Exported or disabled; its records stay.
+    Disabled,
+    /// Stopped by a fault of the program, enabled or not.
+    Halted,
+}
 
-impl Drop for HaltOnPanic<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.halted = true;
+impl Status {
+    /// Its name in lists and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Disabled => "disabled",
+            Self::Halted => "halted",
         }
     }
 }
 
-struct Row {
-    public_key: PublicKey, // outside the lock: the index compares it
-    validator: Mutex<Validator>,
+impl Validator {
+    /// Whether it may sign.
+    pub fn status(&self) -> Status {
+        match (self.halted, self.watermarks.is_enabled()) {
+            (true, _) => Status::Halted,
+            (false, true) => Status::Enabled,
+            (false, false) => Status::Disabled,
+        }
+    }
 }
 
-#[derive(Default)]
-struct Rows {
-    index: HashTable<u32>,
-    rows: Vec<Row>,
+/// A key under its lock. Whatever was done with it, its table's numbers are right afterwards; and
+/// if the thread panics meanwhile, the key is halted.
+struct Guarded<'a> {
+    validator: &'a mut Validator,
+    table: &'a Validators,
+    status: Status,
+    is_enabled: bool,
+}
+
+impl Drop for Guarded<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.validator.halted = true;
+        }
+        let status = self.validator.status();
+        if status != self.status {
+            self.table.statuses[self.status as usize].fetch_sub(1, Ordering::Relaxed);
+            self.table.statuses[status as usize].fetch_add(1, Ordering::Relaxed);
+        }
+        if self.validator.watermarks.is_enabled() != self.is_enabled {
+            self.table.changed();
+        }
+    }
 }
 
 /// What the gate knows of a key, seen from the signing path.
@@ -93,158 +133,205 @@ impl KeyCounts {
 
 /// The table of keys.
 pub struct Validators {
-    rows: RwLock<Rows>,
-    awaiting: RwLock<BTreeSet<PublicKey>>,
-    hasher: RandomState, // keys are attacker-visible: the hash is keyed
+    rows: Rows,
+    statuses: [AtomicU64; 3], // by `Status`
+    /// What the signer had and nobody had enrolled when it was last asked, in ascending order. A
+    /// key that was enrolled since is still in it: who looks here looks into the rows first.
+    awaiting: ArcSwap<Vec<PublicKey>>,
+    /// How many of them still await.
+    awaiting_count: AtomicU64,
+    /// Held by who adds a key, or compares all of them with the signer's: not by who signs.
+    adding: Mutex<()>,
+    /// How often the set of enabled keys has changed.
     changes: AtomicU64,
-    published: ArcSwapOption<(u64, Bytes)>,
+    published: ArcSwap<Bytes>,
+    /// Of which change the published list is. Held by who makes it.
+    published_of: Mutex<u64>,
+}
+
+/// Publishes the set of keys anew when it is dropped, if it has changed: see
+/// [`Validators::publishing`].
+#[must_use = "dropped at once, it publishes at once"]
+pub struct Publishing<'a>(&'a Validators);
+
+impl Drop for Publishing<'_> {
+    fn drop(&mut self) {
+        self.0.publish();
+    }
 }
 
 impl Validators {
     /// A table of the keys that the store holds.
     pub fn new(watermarks: Vec<Watermarks>) -> Self {
         let table = Self {
-            rows: RwLock::new(Rows {
-                index: HashTable::with_capacity(watermarks.len()),
-                rows: Vec::with_capacity(watermarks.len()),
-            }),
-            awaiting: RwLock::default(),
-            hasher: RandomState::new(),
+            rows: Rows::with_capacity(watermarks.len()),
+            statuses: Default::default(),
+            awaiting: ArcSwap::default(),
+            awaiting_count: AtomicU64::new(0),
+            adding: Mutex::new(()),
             changes: AtomicU64::new(0),
-            published: ArcSwapOption::empty(),
+            published: ArcSwap::from_pointee(Bytes::from_static(b"[]")),
+            published_of: Mutex::new(0),
         };
         for one in watermarks {
-            table.insert(one);
+            table.add(one);
         }
+        table.publish();
         table
     }
 
-    /// Adds a key that the store has just enrolled.
+    /// Adds a key that the store has just enrolled, and publishes it.
     ///
     /// # Panics
     /// If the key is in the table already: the store enrols a key once, and two rows would be two
     /// locks for one key.
     pub fn insert(&self, watermarks: Watermarks) {
+        let _publishing = self.publishing();
+        self.add(watermarks);
+    }
+
+    /// Adds one of many keys that the store has just enrolled: publishing is left to
+    /// [`publishing`](Self::publishing).
+    ///
+    /// # Panics
+    /// As [`insert`](Self::insert).
+    pub fn add(&self, watermarks: Watermarks) {
         let public_key = *watermarks.public_key();
-        self.awaiting.write().remove(&public_key);
-        let Rows { index, rows } = &mut *self.rows.write();
-        let hash = self.hasher.hash_one(public_key);
-        assert!(
-            index.find(hash, |&row| rows[row as usize].public_key == public_key).is_none(),
-            "key {public_key} enrolled twice"
-        );
-        let place = u32::try_from(rows.len()).expect("fewer than 2^32 keys");
-        rows.push(Row {
-            public_key,
-            validator: Mutex::new(Validator { watermarks, halted: false }),
-        });
-        index
-            .insert_unique(hash, place, |&row| self.hasher.hash_one(rows[row as usize].public_key));
+        let validator = Validator { watermarks, halted: false };
+        let status = validator.status();
+        let _adding = self.adding.lock();
+        self.rows.add(validator);
+        self.statuses[status as usize].fetch_add(1, Ordering::Relaxed);
+        if self.awaiting.load().binary_search(&public_key).is_ok() {
+            self.awaiting_count.fetch_sub(1, Ordering::Relaxed);
+        }
         self.changed();
     }
 
     /// What is known of `public_key`.
     pub fn standing(&self, public_key: &PublicKey) -> Standing {
-        let rows = self.rows.read();
-        let hash = self.hasher.hash_one(public_key);
-        if let Some(&row) =
-            rows.index.find(hash, |&row| rows.rows[row as usize].public_key == *public_key)
-        {
-            return Standing::Enrolled(RowIndex(row));
+        if let Some(row) = self.rows.find(public_key) {
+            return Standing::Enrolled(row);
         }
-        drop(rows);
-        if self.awaiting.read().contains(public_key) {
-            Standing::Awaiting
-        } else {
-            Standing::Unknown
+        match self.awaiting.load().binary_search(public_key) {
+            Ok(_) => Standing::Awaiting,
+            Err(_) => Standing::Unknown,
         }
     }
 
     /// Runs `judge` under the key's lock. A panic in it halts the key and goes on unwinding.
     pub fn with<R>(&self, row: RowIndex, judge: impl FnOnce(&mut Validator) -> R) -> R {
-        let rows = self.rows.read();
-        let mut validator = rows.rows[row.0 as usize].validator.lock();
-        let guard = HaltOnPanic(&mut validator);
-        judge(&mut *guard.0)
+        self.rows.with(row, |validator| {
+            let (status, is_enabled) = (validator.status(), validator.watermarks.is_enabled());
+            let guarded = Guarded { validator, table: self, status, is_enabled };
+            judge(&mut *guarded.validator)
+        })
     }
 
-    /// Runs `change` under the key's lock and publishes the set of keys anew.
+    /// Runs `change` under the key's lock and publishes the set of keys anew if it has changed.
     pub fn change<R>(&self, row: RowIndex, change: impl FnOnce(&mut Validator) -> R) -> R {
-        let result = self.with(row, change);
-        self.changed();
-        result
+        let _publishing = self.publishing();
+        self.with(row, change)
+    }
+
+    /// Publishes the set of keys once, when what this gives is dropped: around a change of many
+    /// keys, for the list of half a million takes a tenth of a second to make.
+    pub fn publishing(&self) -> Publishing<'_> {
+        Publishing(self)
     }
 
     /// Every enrolled key, in the order of enrolment.
     pub fn public_keys(&self) -> Vec<PublicKey> {
-        self.rows.read().rows.iter().map(|row| row.public_key).collect()
+        let mut keys = Vec::with_capacity(self.rows.len());
+        self.for_each(|validator| keys.push(*validator.watermarks.public_key()));
+        keys
     }
 
-    /// The keys that the signer has and nobody has enrolled.
+    /// The keys that the signer has and nobody has enrolled, in ascending order.
     pub fn awaiting(&self) -> Vec<PublicKey> {
-        self.awaiting.read().iter().copied().collect()
+        let mut awaiting = Vec::clone(&self.awaiting.load());
+        awaiting.retain(|key| self.rows.find(key).is_none());
+        awaiting
     }
 
     /// Compares what the signer has with what is enrolled, and remembers the difference.
+    ///
+    /// Takes some tenths of a second for half a million keys, on the thread that asks. No lock that
+    /// a request needs is held for longer than it takes to look at one key.
     pub fn seen_at_upstream(&self, seen: &[PublicKey]) -> UpstreamDifference {
-        let enrolled = self.enabled_keys();
-        let seen: BTreeSet<PublicKey> = seen.iter().copied().collect();
-        let known: BTreeSet<PublicKey> = self.public_keys().into_iter().collect();
-        let awaiting: BTreeSet<PublicKey> = seen.difference(&known).copied().collect();
-        let mut held = self.awaiting.write();
-        let newly_awaiting = awaiting.difference(&held).copied().collect();
-        *held = awaiting;
-        UpstreamDifference {
-            newly_awaiting,
-            missing: enrolled.into_iter().filter(|key| !seen.contains(key)).collect(),
-        }
+        let mut seen = seen.to_vec();
+        seen.sort_unstable();
+        seen.dedup();
+        let _adding = self.adding.lock(); // a key added meanwhile would be counted as awaiting
+        let mut is_seen = vec![false; self.rows.len()];
+        seen.retain(|key| match self.rows.find(key) {
+            Some(row) => {
+                is_seen[row.place()] = true;
+                false
+            }
+            None => true,
+        });
+        let awaiting = seen;
+        let mut missing = Vec::new();
+        self.rows.for_each(|row, validator| {
+            if validator.watermarks.is_enabled() && !is_seen[row.place()] {
+                missing.push(*validator.watermarks.public_key());
+            }
+        });
+        let held = self.awaiting.load();
+        let is_new = |key: &&PublicKey| held.binary_search(key).is_err();
+        let newly_awaiting = awaiting.iter().filter(is_new).copied().collect();
+        self.awaiting_count.store(awaiting.len() as u64, Ordering::Relaxed);
+        self.awaiting.store(Arc::new(awaiting));
+        UpstreamDifference { newly_awaiting, missing }
     }
 
     /// The body of `GET /api/v1/eth2/publicKeys`: every enabled key, whatever the signer says.
     /// A key leaves it only by being disabled: clients stop the validators that vanish from it.
+    ///
+    /// It is at hand whenever it is asked for, and shared by all who ask.
     pub fn published(&self) -> Bytes {
-        let changes = self.changes.load(Ordering::Acquire);
-        if let Some(published) = &*self.published.load()
-            && published.0 == changes
-        {
-            return published.1.clone();
-        }
-        let keys: Vec<String> = self.enabled_keys().iter().map(ToString::to_string).collect();
-        let body = Bytes::from(serde_json::to_vec(&keys).expect("strings always serialise"));
-        self.published.store(Some(Arc::new((changes, body.clone()))));
-        body
+        Bytes::clone(&self.published.load())
     }
 
     /// How many keys are in which state.
     pub fn counts(&self) -> KeyCounts {
-        let mut counts =
-            KeyCounts { awaiting: self.awaiting.read().len() as u64, ..KeyCounts::default() };
-        self.for_each(|validator| {
-            let count = match (validator.halted, validator.watermarks.is_enabled()) {
-                (true, _) => &mut counts.halted,
-                (false, true) => &mut counts.enabled,
-                (false, false) => &mut counts.disabled,
-            };
-            *count += 1;
-        });
-        counts
+        let of = |status: Status| self.statuses[status as usize].load(Ordering::Relaxed);
+        KeyCounts {
+            enabled: of(Status::Enabled),
+            disabled: of(Status::Disabled),
+            halted: of(Status::Halted),
+            awaiting: self.awaiting_count.load(Ordering::Relaxed),
+        }
     }
 
     /// Looks at every key, each under its lock, in the order of enrolment.
     pub fn for_each(&self, mut look: impl FnMut(&Validator)) {
-        for row in &self.rows.read().rows {
-            look(&row.validator.lock());
-        }
+        self.rows.for_each(|_, validator| look(validator));
     }
 
-    fn enabled_keys(&self) -> Vec<PublicKey> {
-        let mut enabled = Vec::new();
+    fn publish(&self) {
+        let mut published_of = self.published_of.lock();
+        let changes = self.changes.load(Ordering::Acquire);
+        if *published_of == changes {
+            return;
+        }
+        let mut body = Vec::with_capacity(2 + self.rows.len() * PUBLISHED_KEY_BYTES);
+        body.push(b'[');
         self.for_each(|validator| {
             if validator.watermarks.is_enabled() {
-                enabled.push(*validator.watermarks.public_key());
+                let mut hex = [0; 96];
+                let key = &validator.watermarks.public_key().0;
+                let hex = faster_hex::hex_encode(key, &mut hex).expect("twice the key's length");
+                let comma = if body.len() > 1 { "," } else { "" };
+                for part in [comma, "\"0x", hex, "\""] {
+                    body.extend_from_slice(part.as_bytes());
+                }
             }
         });
-        enabled
+        body.push(b']');
+        self.published.store(Arc::new(Bytes::from(body)));
+        *published_of = changes;
     }
 
     fn changed(&self) {
@@ -260,3 +347,5 @@ pub struct UpstreamDifference {
     /// Enabled here, and not at the signer: their duties will fail.
     pub missing: Vec<PublicKey>,
 }
+
+const PUBLISHED_KEY_BYTES: usize = 1 + 1 + 2 + 96 + 1; // comma, quote, 0x, digits, quote

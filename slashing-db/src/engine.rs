@@ -134,4 +134,8 @@ pub trait Engine: Send {
     /// # Errors
     /// [`Fatal`] when something cannot be read or does not decode.
     fn load(&mut self) -> Result<Loaded, Fatal>;
+
+    /// Makes the next opening quick, where that can be done. Called once, last, when a store closes
+    /// in order; what was recorded is durable already, so a failure costs nothing but time.
+    fn settle(&mut self) {}
 }

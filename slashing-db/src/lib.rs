@@ -51,8 +51,8 @@ pub use signed::{
 #[cfg(feature = "rocksdb")]
 pub use store::{DirectoryError, InitError, InitParams, ReadOnlyStore};
 pub use store::{
-    EnrolError, Enrolment, ExportError, Floor, Identity, IdentityError, ImportBounds, ImportError,
-    ImportReport, Imported, KeyTable, NotImported, NotWritten, Now, OpenError, OpenParams, Parts,
-    RenewError, SealError, Store, boot_id,
+    EnrolError, Enrolling, Enrolment, ExportError, Floor, Identity, IdentityError, ImportBounds,
+    ImportError, ImportReport, Imported, KEYS_IN_FLIGHT_MAX, KeyTable, NotImported, NotWritten,
+    Now, OpenError, OpenParams, Opening, Parts, RenewError, SealError, Store, boot_id,
 };
 pub use watermarks::{Checked, Watermarks};

@@ -35,13 +35,13 @@ mod tests;
 
 #[cfg(feature = "rocksdb")]
 pub use directory::DirectoryError;
-pub use enrol::{EnrolError, Enrolment, Floor};
+pub use enrol::{EnrolError, Enrolling, Enrolment, Floor, KEYS_IN_FLIGHT_MAX};
 pub use export::ExportError;
 pub use identity::{Identity, IdentityError};
 pub use import::{ImportBounds, ImportError, ImportReport, Imported, KeyTable, NotImported};
 #[cfg(feature = "rocksdb")]
 pub use init::{InitError, InitParams};
-pub use open::{OpenError, Parts};
+pub use open::{OpenError, Opening, Parts};
 #[cfg(feature = "rocksdb")]
 pub use read_only::ReadOnlyStore;
 pub use renew::{RenewError, SealError};
@@ -72,7 +72,7 @@ pub struct OpenParams {
     pub genesis_validators_root: GenesisValidatorsRoot,
     /// The set of keys, so that one network may have several stores.
     pub key_set: String,
-    /// The time.
+    /// The time: [`Opening::own`] takes a later one.
     pub now: Now,
     /// The machine's boot id: see [`boot_id`].
     pub boot_id: String,

@@ -12,6 +12,16 @@ use crate::message::KeyId;
 use crate::rules::Record;
 use crate::signed::PublicKey;
 
+/// Opens a store's database for reading and passes over every row, decoding none: how many there
+/// are. The yardstick of an opening.
+///
+/// # Errors
+/// [`Fatal`] when it cannot be read.
+#[cfg(feature = "rocksdb")]
+pub fn iterate_plain(directory: &std::path::Path) -> Result<u64, Fatal> {
+    crate::engine::rocks::RocksEngine::open_read_only(directory)?.count_rows()
+}
+
 /// How a commit fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {

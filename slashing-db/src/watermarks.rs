@@ -18,9 +18,17 @@ mod tests;
 /// Made by the store alone, one for each key; the owner keeps it under a lock of the key's own. It
 /// is never behind the disk: it advances when a message is handed to the recorder, so that what
 /// arrives next is judged against what is about to be written.
+///
+/// Half a million of them are held at once, so a field that few keys use costs no room in the
+/// others: exits and deposits are counted outside.
 #[derive(Debug)]
 pub struct Watermarks {
-    record: KeyRecord,
+    public_key: PublicKey,
+    id: KeyId,
+    is_enabled: bool,
+    attestation: Option<AttestationRecord>,
+    block: Option<BlockRecord>,
+    counted: Option<Box<[Option<CountedRecord>; CountedKind::ALL.len()]>>,
     health: Arc<Health>,
 }
 
@@ -36,54 +44,81 @@ pub struct Checked<'a> {
 }
 
 impl Watermarks {
-    pub(crate) const fn new(record: KeyRecord, health: Arc<Health>) -> Self {
-        Self { record, health }
+    pub(crate) fn new(record: KeyRecord, health: Arc<Health>) -> Self {
+        let KeyRecord { id, public_key, is_enabled, attestation, block, counted } = record;
+        let counted = counted.iter().any(Option::is_some).then(|| Box::new(counted));
+        Self { public_key, id, is_enabled, attestation, block, counted, health }
     }
 
     /// The key.
     #[must_use]
     pub const fn public_key(&self) -> &PublicKey {
-        &self.record.public_key
+        &self.public_key
     }
 
     /// The key's row.
     #[must_use]
     pub const fn id(&self) -> KeyId {
-        self.record.id
+        self.id
     }
 
     /// Whether the key may sign at all.
     #[must_use]
     pub const fn is_enabled(&self) -> bool {
-        self.record.is_enabled
+        self.is_enabled
     }
 
     /// The highest attestation.
     #[must_use]
     pub const fn attestation(&self) -> Option<&AttestationRecord> {
-        self.record.attestation.as_ref()
+        self.attestation.as_ref()
     }
 
     /// The highest block.
     #[must_use]
     pub const fn block(&self) -> Option<&BlockRecord> {
-        self.record.block.as_ref()
+        self.block.as_ref()
     }
 
     /// How many distinct messages of a kind were signed.
     #[must_use]
     pub fn counted(&self, kind: CountedKind) -> u32 {
-        self.record.counted[kind.index()].map_or(0, |record| record.count)
+        self.counted_record(kind).map_or(0, |record| record.count)
     }
 
-    /// All of it.
+    fn counted_record(&self, kind: CountedKind) -> Option<&CountedRecord> {
+        self.counted.as_ref()?[kind.index()].as_ref()
+    }
+
+    /// All of it, as the store holds it.
     #[must_use]
-    pub const fn record(&self) -> &KeyRecord {
-        &self.record
+    pub fn record(&self) -> KeyRecord {
+        let Self { public_key, id, is_enabled, attestation, block, counted, health: _ } = self;
+        KeyRecord {
+            id: *id,
+            public_key: *public_key,
+            is_enabled: *is_enabled,
+            attestation: *attestation,
+            block: *block,
+            counted: counted.as_deref().copied().unwrap_or_default(),
+        }
     }
 
-    pub(crate) const fn record_mut(&mut self) -> &mut KeyRecord {
-        &mut self.record
+    /// Replaces all of it, where a key changes as a whole.
+    pub(crate) fn set_record(&mut self, record: KeyRecord) {
+        debug_assert_eq!((record.id, record.public_key), (self.id, self.public_key));
+        *self = Self::new(record, Arc::clone(&self.health));
+    }
+
+    /// Replaces the record of one kind.
+    fn set(&mut self, record: Record) {
+        match record {
+            Record::Attestation(record) => self.attestation = Some(record),
+            Record::Block(record) => self.block = Some(record),
+            Record::Counted(kind, record) => {
+                self.counted.get_or_insert_default()[kind.index()] = Some(record);
+            }
+        }
     }
 
     pub(crate) const fn health(&self) -> &Arc<Health> {
@@ -96,20 +131,17 @@ impl Watermarks {
     /// [`NotSafe`] when the message must not be signed.
     pub fn check(&mut self, message: &Message, bounds: &Bounds) -> Result<Checked<'_>, NotSafe> {
         self.require_enabled()?;
-        let record = &self.record;
         let lease = self.health.lease();
         let safe = match *message {
             Message::Attestation(it) => {
                 let is_reserved = lease.covers_epoch(it.target_epoch);
-                rules::check_attestation(record.attestation.as_ref(), it, bounds, is_reserved)
+                rules::check_attestation(self.attestation.as_ref(), it, bounds, is_reserved)
             }
             Message::Block(it) => {
                 let is_reserved = lease.covers_slot(it.slot);
-                rules::check_block(record.block.as_ref(), it, bounds, is_reserved)
+                rules::check_block(self.block.as_ref(), it, bounds, is_reserved)
             }
-            Message::Counted(it) => {
-                rules::check_counted(record.counted[it.kind.index()].as_ref(), it, bounds)
-            }
+            Message::Counted(it) => rules::check_counted(self.counted_record(it.kind), it, bounds),
         }?;
         Ok(Checked { message: *message, safe, watermarks: self })
     }
@@ -127,18 +159,18 @@ impl Watermarks {
     }
 
     fn require_enabled(&self) -> Result<(), NotSafe> {
-        if self.record.is_enabled {
+        if self.is_enabled {
             Ok(())
         } else {
-            Err(NotSafe::KeyDisabled { public_key: self.record.public_key })
+            Err(NotSafe::KeyDisabled { public_key: self.public_key })
         }
     }
 
     fn make_permit(&self, signing_root: SigningRoot, sequence: Option<u64>) -> Permit {
         Permit {
             health: Arc::clone(&self.health),
-            id: self.record.id,
-            public_key: self.record.public_key,
+            id: self.id,
+            public_key: self.public_key,
             signing_root,
             sequence,
         }
@@ -168,10 +200,10 @@ impl Watermarks {
     /// The record that the message repeats.
     fn repeated(&self, message: &Message) -> Record {
         let record = match message {
-            Message::Attestation(_) => self.record.attestation.map(Record::Attestation),
-            Message::Block(_) => self.record.block.map(Record::Block),
+            Message::Attestation(_) => self.attestation.map(Record::Attestation),
+            Message::Block(_) => self.block.map(Record::Block),
             Message::Counted(it) => {
-                self.record.counted[it.kind.index()].map(|last| Record::Counted(it.kind, last))
+                self.counted_record(it.kind).map(|last| Record::Counted(it.kind, *last))
             }
         };
         record.expect("the rules call repeat only what equals a record")
@@ -197,11 +229,11 @@ impl Checked<'_> {
             Arc::ptr_eq(&watermarks.health, place.health()),
             "a key's records belong into the key's own store"
         );
-        let id = watermarks.record.id;
+        let id = watermarks.id;
         let (record, entry) = match safe {
             Safe::Advance => {
                 let record = watermarks.advanced(&message);
-                watermarks.record.set(record);
+                watermarks.set(record);
                 (record, Entry::Advance(id, record))
             }
             Safe::Repeat => {

@@ -1,6 +1,6 @@
 //! `portcullis keys`: who may sign.
 
-use std::io;
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -126,13 +126,16 @@ impl ListArgs {
             Some(other) => return other.unexpected(),
             None => read_only(&config)?,
         };
+        let mut output = BufWriter::new(io::stdout().lock());
         for line in &lines {
             if self.json {
-                println!("{}", serde_json::to_string(line)?);
+                serde_json::to_writer(&mut output, line)?;
+                writeln!(output)?;
             } else {
-                print_line(line);
+                write_line(&mut output, line)?;
             }
         }
+        output.flush()?;
         Ok(Exit::Done)
     }
 }
@@ -145,15 +148,16 @@ fn read_only(config: &Config) -> anyhow::Result<Vec<KeyLine>> {
     Ok(read.keys().iter().map(|key| KeyLine::of(key, status(key.is_enabled))).collect())
 }
 
-fn print_line(line: &KeyLine) {
+fn write_line(output: &mut impl Write, line: &KeyLine) -> io::Result<()> {
     let attestation = line
         .attestation
         .map_or("none".to_owned(), |(source, target)| format!("{source} -> {target}"));
     let block = line.block_slot.map_or("none".to_owned(), |slot| slot.to_string());
-    println!(
+    writeln!(
+        output,
         "{}  {:18}  attestation {attestation:>21}  block {block:>10}  exits {}  deposits {}",
         line.public_key, line.status, line.voluntary_exits, line.deposits
-    );
+    )
 }
 
 impl EnrolArgs {

@@ -59,10 +59,10 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     log_configuration(&config, &network);
     let files = server::raise_fd_limit();
     let clock = Clock::System;
-    let (store, watermarks) = Store::open(&store::open_params(&config, &network, slots, &clock)?)
-        .context("cannot open the slashing store")?;
+    let (store, watermarks) =
+        store::open(&config, &network, slots, &clock).context("cannot open the slashing store")?;
     let store = Arc::new(store);
-    // Opening may take its time on a slow disk; the lease that it took runs from its beginning.
+    // Owning it wrote the disk and the witness; the lease that it took runs from before.
     store.renew(store::now(slots, &clock)).context("the lease ran out while the store opened")?;
     let (ends, ended) = mpsc::channel();
     watch_store(&store, &ends);

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use slashing_db::{GenesisValidatorsRoot, Now, OpenParams, Store, boot_id};
+use slashing_db::{GenesisValidatorsRoot, Now, OpenParams, Store, Watermarks, boot_id};
 
 use crate::clock::{self, Clock, SlotClock};
 use crate::config::Config;
@@ -33,7 +33,7 @@ pub(crate) fn execute(
     let network = super::network(config)?;
     let slots = slots(&network)?;
     let clock = Clock::System;
-    let (store, watermarks) = Store::open(&open_params(config, &network, slots, &clock)?)
+    let (store, watermarks) = open(config, &network, slots, &clock)
         .context("cannot open the slashing store; while a gate runs, it alone may open it")?;
     let validators = Validators::new(watermarks);
     let validated_keys = config.verify.is_on().then(|| super::run::validated_keys(config));
@@ -48,6 +48,21 @@ pub(crate) fn execute(
     let reply = control::execute(&declarations, command, input, output);
     store.seal(now(slots, &clock)).context("the store could not be closed in order")?;
     Ok(reply)
+}
+
+/// Opens the configured store. Its lease runs from the moment when all of it has been read.
+///
+/// # Errors
+/// Why nothing may be signed.
+pub(crate) fn open(
+    config: &Config,
+    network: &Network,
+    slots: SlotClock,
+    clock: &Clock,
+) -> anyhow::Result<(Store, Vec<Watermarks>)> {
+    let params = open_params(config, network, slots, clock)?;
+    let opening = Store::read(&params)?;
+    Ok(opening.own(now(slots, clock))?)
 }
 
 /// The slots of `network`.

@@ -47,3 +47,11 @@ fn dates_are_those_of_the_calendar() {
         assert_eq!(iso8601(unix_s), date);
     }
 }
+
+/// A network's configuration may name a slot of any length.
+#[test]
+fn no_length_of_a_slot_is_too_long_to_add() {
+    let now = Now { unix_ns: 1, boot: BootTime(1) };
+    let latest = Now { unix_ns: u64::MAX, boot: BootTime(u64::MAX) };
+    assert_eq!(now.after(Duration::MAX), latest);
+}

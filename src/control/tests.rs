@@ -117,3 +117,21 @@ fn the_socket_is_the_owners_alone_and_outlives_a_crash() {
     assert!(matches!(reply, Reply::Refused(name) if name == "import"));
     assert_eq!(out, large.to_uppercase().into_bytes());
 }
+
+/// The reason stands at the beginning of the file (another chain, say); the sender of a large one
+/// used to hear of a broken pipe in its place.
+#[test]
+fn who_sends_a_file_that_is_refused_at_its_beginning_hears_why() {
+    let dir = tempfile::tempdir().unwrap();
+    serve(dir.path(), |_, input, _| {
+        let mut beginning = [0; 3];
+        input.read_exact(&mut beginning).unwrap();
+        Reply::Refused("of another chain".to_owned())
+    })
+    .unwrap();
+    let large = "abc".repeat(1 << 20);
+    for _ in 0..20 {
+        let reply = send(dir.path(), &Command::Import, large.as_bytes(), io::sink()).unwrap();
+        assert!(matches!(reply, Some(Reply::Refused(reason)) if reason == "of another chain"));
+    }
+}

@@ -90,6 +90,21 @@ fn a_floor_lies_one_slot_ahead_of_the_clock() {
     assert_eq!(rig.declarations().list()[1].attestation, Some((40, EPOCH + 1)));
 }
 
+/// A digit too many used to silence the key for ever: no record is ever lowered.
+#[test]
+fn the_source_of_a_floor_does_not_lie_above_its_target() {
+    let rig = Rig::new();
+    rig.enrol(2);
+    rig.declarations().disable(&these(&[2])).unwrap();
+    let before = rig.declarations().list();
+    rig.hands.set(at(EPOCH * 32, 0));
+    let error = rig.declarations().enrol(&these(&[1, 2]), floor(Some(EPOCH + 1))).unwrap_err();
+    assert!(error.to_string().contains(&format!("epoch {EPOCH}")), "{error}");
+    assert_eq!(rig.declarations().list(), before);
+    rig.declarations().enrol(&these(&[1]), floor(Some(EPOCH))).unwrap();
+    assert_eq!(vote(&rig, 1, EPOCH, EPOCH + 1), Ok(()));
+}
+
 #[test]
 fn there_is_no_floor_by_a_clock_that_may_be_wrong() {
     let mut rig = Rig::new();

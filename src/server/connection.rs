@@ -133,7 +133,7 @@ where
     S: Service,
 {
     let dispatch = Dispatch { worker: Rc::clone(&worker), peer, link: Rc::clone(&link) };
-    let io = TokioIo::new(Watched { io, link: Rc::clone(&link) });
+    let io = TokioIo::new(Watched { io, link: Rc::clone(&link), written_in_turn: 0 });
     let mut http = worker.http().serve_connection(io, dispatch);
     let mut is_finishing = false;
     let end = poll_fn(|cx| {
@@ -274,12 +274,18 @@ impl<S> Drop for Answer<S> {
     }
 }
 
-/// A socket that tells its [`Link`] what passes through it.
+/// A socket that tells its [`Link`] what passes through it, and gives the others their turn.
 #[derive(Debug)]
 struct Watched<I> {
     io: I,
     link: Rc<Link>,
+    written_in_turn: usize,
 }
+
+/// How much one connection writes before the others of its worker are looked at. The list of half a
+/// million keys has 50 MB: to a client that reads as fast as it is written, it would be written in
+/// one go, and everything else would wait for a tenth of a second.
+const TURN_BYTES: usize = 128 << 10;
 
 impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
     fn poll_read(
@@ -299,6 +305,22 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
 }
 
 impl<I> Watched<I> {
+    /// Not ready once after every so many bytes: the worker looks at its sockets, and serves others.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.written_in_turn < TURN_BYTES {
+            return Poll::Ready(());
+        }
+        self.written_in_turn = 0;
+        std::pin::pin!(tokio::task::yield_now()).poll(cx)
+    }
+
+    fn note_written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.written_in_turn += bytes;
+        }
+        self.note(written)
+    }
+
     fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match &written {
             Poll::Pending => self.link.stalled(),
@@ -315,8 +337,10 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_turn(cx));
+        let buf = &buf[..buf.len().min(TURN_BYTES)];
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.note(written)
+        self.note_written(written)
     }
 
     fn poll_write_vectored(
@@ -324,8 +348,15 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(large) = bufs.iter().position(|buf| buf.len() > TURN_BYTES) {
+            return match large {
+                0 => self.poll_write(cx, &bufs[0]),
+                _ => self.poll_write_vectored(cx, &bufs[..large]),
+            };
+        }
+        ready!(self.poll_turn(cx));
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.note(written)
+        self.note_written(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -63,6 +63,11 @@ fn status(not_signed: &NotSigned, compat: Compat) -> StatusCode {
         Rejection::UnknownKey | Rejection::AwaitingEnrolment | Rejection::BadIdentifier => {
             StatusCode::NOT_FOUND
         }
+        Rejection::Malformed(RequestError::Missing { field })
+            if *field == "type" || field.starts_with("beacon_block.") =>
+        {
+            StatusCode::BAD_REQUEST // Web3Signer's too
+        }
         Rejection::Root(RootError::Mismatch { .. })
         | Rejection::Malformed(
             RequestError::Missing { .. }

@@ -9,6 +9,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use crate::eth::DutyKind;
@@ -102,11 +103,14 @@ impl Turns {
             DutyClass::SelectionProof => &self.selection_proofs,
             DutyClass::Registration => &self.registrations,
         };
-        if let Ok(turn) = turns.try_acquire() {
-            return Some(Turn { _permit: Some(turn) });
-        }
-        // It is never closed.
-        let turn = timeout_at(deadline, turns.acquire()).await.ok()?.ok()?;
+        let turn = match turns.try_acquire() {
+            Ok(turn) => turn,
+            // It is never closed.
+            Err(_) => timeout_at(deadline, turns.acquire()).await.ok()?.ok()?,
+        };
+        // What is done with it is done at once. Held from one round to the next, it is not free
+        // again for whoever else is ready in this one.
+        yield_now().await;
         Some(Turn { _permit: Some(turn) })
     }
 }

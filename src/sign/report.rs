@@ -34,7 +34,7 @@ struct Times {
 impl Account {
     pub(super) fn open(peer: SocketAddr, identifier: &str) -> Self {
         let (whole, stage) = (Stopwatch::start(), Stopwatch::start());
-        let identifier = identifier.to_owned();
+        let identifier = identifier.chars().take(IDENTIFIER_CHARS_MAX).collect();
         Self {
             peer,
             identifier,
@@ -234,3 +234,6 @@ impl Times {
         }
     }
 }
+
+/// A public key has 98 with its `0x`; what a stranger sends in its place may be as long as a head.
+const IDENTIFIER_CHARS_MAX: usize = 128;

@@ -1,8 +1,9 @@
 //! Results in flight and just finished, by key and root.
 //!
 //! A client that retries, a failover, several clients of one cluster: the same root is asked for
-//! more than once. The first asks the signer, the others join it, on whatever core they run; what
-//! is finished is kept for two slots. Bounded: when a shard is full its twins ask for themselves.
+//! more than once. The first asks the signer, the others join it, on whatever core they run; if it
+//! gets no answer, the next one asks. What is finished is kept for two slots. Bounded: when a shard
+//! is full its twins ask for themselves.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -11,8 +12,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
-use super::UpstreamFailure;
+use super::client::{Stage, UpstreamError};
+use super::{UpstreamFailure, UpstreamFault};
 use crate::eth::{PublicKey, Signature, SigningRoot, Slot};
 
 #[cfg(test)]
@@ -47,31 +50,41 @@ impl InFlight {
 
     /// The result for (`key`, `root`): that of the request already under way or finished, or that
     /// of `ask`, which is then the one that others join. Says whether it joined.
+    ///
+    /// Whoever joined a request that got no answer asks for itself, until `deadline`: it may have
+    /// more time left than that one had, and a connection that works.
     pub async fn join_or_ask<F>(
         &self,
         key: PublicKey,
         root: SigningRoot,
         slot: Slot,
+        deadline: Instant,
         ask: impl FnOnce() -> F,
     ) -> (Outcome, bool)
     where
         F: Future<Output = Result<Signature, UpstreamFailure>>,
     {
-        let (sender, mut receiver) = match self.enter((key, root), slot) {
-            Entered::First(sender) => (sender, None),
-            Entered::Twin(receiver) => (None, Some(receiver)),
-        };
-        if let Some(receiver) = &mut receiver {
-            let joined = match receiver.wait_for(Option::is_some).await {
-                Ok(outcome) => outcome.clone(),
-                Err(_) => None, // the first one vanished without a result
+        let sender = loop {
+            let mut receiver = match self.enter((key, root), slot) {
+                Entered::First(sender) => break sender,
+                Entered::Twin(receiver) => receiver,
             };
-            return (joined.unwrap_or_else(|| Err(Arc::new(UpstreamFailure::abandoned()))), true);
-        }
+            let joined = match timeout_at(deadline, receiver.wait_for(Option::is_some)).await {
+                Ok(Ok(outcome)) => outcome.clone(),
+                Ok(Err(_)) => None, // the first one vanished without a result
+                Err(_) => return (Err(Arc::new(UpstreamFault::from(OUT_OF_TIME).into())), true),
+            };
+            match joined.unwrap_or_else(|| Err(Arc::new(UpstreamFailure::abandoned()))) {
+                Err(failure) if !failure.fault.is_verdict() && Instant::now() < deadline => {}
+                outcome => return (outcome, true),
+            }
+        };
         let leave = sender.as_ref().map(|_| Leave { map: self, key: (key, root), kept: false });
         let outcome = ask().await.map_err(Arc::new);
-        if let (Some(sender), Some(mut leave)) = (sender, leave) {
-            leave.kept = outcome.is_ok(); // a failure is not remembered: the next one asks again
+        if let Some(mut leave) = leave {
+            leave.kept = outcome.is_ok(); // a failure is forgotten before anybody hears of it
+        }
+        if let Some(sender) = sender {
             sender.send_replace(Some(outcome.clone()));
         }
         (outcome, false)
@@ -131,6 +144,7 @@ impl Drop for Leave<'_> {
     }
 }
 
+const OUT_OF_TIME: UpstreamError = UpstreamError::Timeout { stage: Stage::Response };
 const SHARDS: usize = 16;
 /// Two slots of 500,000 keys: attestations, sync messages and a burst of selection proofs.
 const ENTRIES_PER_SHARD_MAX: usize = 8_192;

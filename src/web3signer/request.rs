@@ -282,8 +282,21 @@ fn explain(body: &[u8], error: &serde_json::Error) -> RequestError {
         // A key of a stranger can be part of the path.
         path => path.chars().filter(|char| !char.is_control()).take(120).collect(),
     };
-    RequestError::Field { field, problem: error.to_string() }
+    RequestError::Field { field, problem: shorten(error.to_string()) }
 }
+
+/// The two ends of a message that quotes a stranger's text: what was found, what was expected.
+fn shorten(message: String) -> String {
+    let ends = (message.char_indices().nth(END_CHARS), message.char_indices().nth_back(END_CHARS));
+    match ends {
+        (Some((head, _)), Some((tail, _))) if head < tail => {
+            format!("{} [...] {}", &message[..head], &message[tail..])
+        }
+        (_, _) => message,
+    }
+}
+
+const END_CHARS: usize = 120;
 
 #[cfg(test)]
 mod tests;

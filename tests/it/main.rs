@@ -12,6 +12,7 @@
 //! | what real clients sent, once more | `captures` |
 //! | a flood of what is not urgent beside what is | `flood` |
 //! | signers whose answers are not the signatures | `lying_signer` |
+//! | many keys enrolled and imported at once | `scale` |
 //! | seeded worlds of crashes, faults and hostile clients | `simulation` |
 //! | several signers: who is asked, and what one that fails costs | `replicas` |
 //! | processes, requests and connections for all of them | `support` |
@@ -27,6 +28,7 @@ mod lying_signer;
 mod one_live_copy;
 mod path;
 mod replicas;
+mod scale;
 mod simulation;
 mod support;
 mod tidy;

@@ -6,7 +6,7 @@
 use crate::engine::KeyRecord;
 use crate::message::KeyId;
 use crate::rules::{AttestationRecord, BlockRecord, CountedRecord};
-use crate::signed::{PublicKey, SigningRoot};
+use crate::signed::SigningRoot;
 
 /// The version that every record begins with.
 const VERSION: u8 = 1;
@@ -81,8 +81,8 @@ pub(crate) fn encode_key(key: &KeyRecord) -> Vec<u8> {
     Writer::new().bytes(&key.id.0.to_be_bytes()).bytes(&[u8::from(key.is_enabled)]).finish()
 }
 
-/// The row of `public_key`, still without its records.
-pub(crate) fn decode_key(public_key: PublicKey, bytes: &[u8]) -> Result<KeyRecord, FormatError> {
+/// A key's number, and whether it is enabled.
+pub(crate) fn decode_key(bytes: &[u8]) -> Result<(KeyId, bool), FormatError> {
     let mut reader = Reader::new(bytes)?;
     let id = KeyId(u32::from_be_bytes(reader.array()?));
     let is_enabled = match reader.array::<1>()? {
@@ -90,7 +90,7 @@ pub(crate) fn decode_key(public_key: PublicKey, bytes: &[u8]) -> Result<KeyRecor
         [1] => true,
         [_] => return Err(FormatError::Value),
     };
-    reader.finish(KeyRecord { is_enabled, ..KeyRecord::new(id, public_key) })
+    reader.finish((id, is_enabled))
 }
 
 /// FNV-1a, 32 bits: cheap, and enough to notice a record that is not what was written.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::{NotWritten, Store};
 use crate::engine::{Entry, KeyRecord};
+use crate::health::Health;
 use crate::interchange::Summary;
 use crate::recorder::{Changing, RecordError};
 use crate::rules::{AttestationRecord, BlockRecord};
@@ -32,6 +33,33 @@ pub enum Enrolment {
     New,
     /// The operator declares the old signer dead.
     Floor(Floor),
+}
+
+/// The most keys that one change of many keys hands to the recorder at a time.
+///
+/// While a key as a whole waits for the disk, everything waits in the order of its arrival. So a
+/// change of half a million keys goes there in pieces: large enough that the disk's sync is shared,
+/// small enough that a block between two of them waits a millisecond, not the whole change.
+pub const KEYS_IN_FLIGHT_MAX: usize = 256;
+
+/// A key on its way to the disk, by [`Store::begin_enrol`]. Dropping it does not take it back.
+#[derive(Debug)]
+#[must_use = "the key is not durable yet"]
+pub struct Enrolling {
+    record: KeyRecord,
+    changing: Changing,
+    health: Arc<Health>,
+}
+
+impl Enrolling {
+    /// Blocks until the key is durable, and gives its watermarks to the caller's table.
+    ///
+    /// # Errors
+    /// When it was not written.
+    pub fn wait(self) -> Result<Watermarks, EnrolError> {
+        self.changing.wait().map_err(NotWritten)?;
+        Ok(Watermarks::new(self.record, self.health))
+    }
 }
 
 /// Why a key was not enrolled or enabled.
@@ -80,6 +108,19 @@ impl Store {
         public_key: PublicKey,
         enrolment: Enrolment,
     ) -> Result<Watermarks, EnrolError> {
+        self.begin_enrol(public_key, enrolment)?.wait()
+    }
+
+    /// Begins to enrol a key: of many keys, up to [`KEYS_IN_FLIGHT_MAX`] are begun before the first
+    /// is waited for, so that they share a commit. Each is on disk as a whole or not at all.
+    ///
+    /// # Errors
+    /// [`EnrolError`]. A key that is known already is never begun anew.
+    pub fn begin_enrol(
+        &self,
+        public_key: PublicKey,
+        enrolment: Enrolment,
+    ) -> Result<Enrolling, EnrolError> {
         let floor = match enrolment {
             Enrolment::New => None,
             Enrolment::Floor(floor) => Some(floor),
@@ -92,8 +133,8 @@ impl Store {
             record = self.raised(record, &floor.summary());
         }
         record.is_enabled = true;
-        self.recorder.send(Entry::key(record)).wait().map_err(NotWritten)?;
-        Ok(Watermarks::new(record, Arc::clone(&self.health)))
+        let changing = Changing(self.recorder.send(Entry::key(record)));
+        Ok(Enrolling { record, changing, health: Arc::clone(&self.health) })
     }
 
     /// Stops a key from signing: at once in memory, and durably once the result is there, after all
@@ -101,9 +142,9 @@ impl Store {
     pub fn disable(&self, watermarks: &mut Watermarks) -> Changing {
         self.assert_own(watermarks);
         self.keys.lock().known.insert(*watermarks.public_key(), false);
-        let record = watermarks.record_mut();
-        record.is_enabled = false;
-        Changing(self.recorder.send(Entry::key(*record)))
+        let record = KeyRecord { is_enabled: false, ..watermarks.record() };
+        watermarks.set_record(record);
+        Changing(self.recorder.send(Entry::key(record)))
     }
 
     /// Lets a disabled key sign again, from a floor. Under the key's lock; what it signs waits
@@ -122,14 +163,14 @@ impl Store {
             return Err(EnrolError::AlreadyEnrolled(public_key));
         }
         self.require_clock()?;
-        let recorded = *watermarks.record();
+        let recorded = watermarks.record();
         let is_below = recorded.attestation.is_some_and(|it| floor.target_epoch < it.target_epoch)
             || recorded.block.is_some_and(|it| floor.slot < it.slot);
         if is_below {
             return Err(EnrolError::FloorBelowRecord { public_key, recorded: Box::new(recorded) });
         }
         let record = KeyRecord { is_enabled: true, ..self.raised(recorded, &floor.summary()) };
-        *watermarks.record_mut() = record;
+        watermarks.set_record(record);
         self.keys.lock().known.insert(public_key, true);
         Ok(Changing(self.recorder.send(Entry::key(record))))
     }

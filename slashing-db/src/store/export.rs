@@ -44,14 +44,14 @@ impl Store {
         keys.dedup();
         let mut last = None;
         for key in &keys {
-            last = Some(disabled(key, table.with(key, |it| *it.record()))?);
+            last = Some(disabled(key, table.with(key, |it| it.record()))?);
         }
         // All that was queued before this, the disabling included, is durable once it is.
         if let Some(record) = last {
             self.recorder.send(Entry::key(record)).wait().map_err(ExportError::Record)?;
         }
         let chain = self.binding().genesis_validators_root();
-        write(chain, &keys, |key| table.with(key, |it| *it.record()), output)
+        write(chain, &keys, |key| table.with(key, |it| it.record()), output)
     }
 }
 

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
 
-use super::enrol::{EnrolError, summary_of};
+use super::enrol::{EnrolError, KEYS_IN_FLIGHT_MAX, summary_of};
 use super::identity::IMPORTING;
 use super::{NotWritten, Store};
 use crate::engine::{Entry, KeyRecord};
 use crate::interchange::{self, AboveBounds, ReadError, Summary};
-use crate::recorder::{BATCH_MAX, Changing};
+use crate::recorder::Changing;
 use crate::signed::PublicKey;
 use crate::watermarks::Watermarks;
 
@@ -151,7 +151,7 @@ impl Store {
             let outcome = self.import_key(public_key, &summary, bounds, table, &mut chunk);
             report.inverted_records += summary.inverted_records();
             report.keys.push((public_key, outcome));
-            if chunk.changes.len() >= BATCH_MAX {
+            if chunk.changes.len() >= KEYS_IN_FLIGHT_MAX {
                 self.settle(std::mem::take(&mut chunk), table)?;
             }
         }
@@ -215,7 +215,7 @@ impl Store {
         summary: &Summary,
     ) -> Result<Option<Changing>, NotImported> {
         self.assert_own(watermarks);
-        let before = *watermarks.record();
+        let before = watermarks.record();
         if !before.is_enabled && !is_newer(&before, summary) {
             return Err(NotImported::NotNewer);
         }
@@ -223,7 +223,7 @@ impl Store {
         if after == before {
             return Ok(None);
         }
-        *watermarks.record_mut() = after;
+        watermarks.set_record(after);
         self.keys.lock().known.insert(after.public_key, true);
         Ok(Some(Changing(self.recorder.send(Entry::key(after)))))
     }

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::identity::{Identity, IdentityError, has_unfinished_import};
 use super::{Keys, Now, OpenParams, Owner, RenewError, Store, commit};
-use crate::engine::{Engine, Fatal, KeyRecord};
+use crate::engine::{Engine, Fatal, KeyRecord, Loaded};
 use crate::health::Health;
 use crate::recorder::Recorder;
 use crate::watermarks::Watermarks;
@@ -21,6 +21,13 @@ pub struct Parts {
     pub engine: Box<dyn Engine>,
     /// The witness.
     pub witness: Box<dyn Witness>,
+}
+
+/// A store that has been read and is not owned yet: see [`Store::read`].
+pub struct Opening<'a> {
+    params: &'a OpenParams,
+    parts: Parts,
+    loaded: Loaded,
 }
 
 /// Why a store was not opened. Nothing may be signed.
@@ -97,6 +104,17 @@ impl Store {
     /// [`OpenError`] says why nothing may be signed, and who must act.
     #[cfg(feature = "rocksdb")]
     pub fn open(params: &OpenParams) -> Result<(Self, Vec<Watermarks>), OpenError> {
+        Self::read(params)?.own(params.now)
+    }
+
+    /// Does what takes long in an opening, and claims nothing: the log of a large store that was
+    /// killed may take seconds to replay, on a slow disk longer than a lease lasts. The lease is
+    /// taken by [`Opening::own`], from a time that is read after this.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    #[cfg(feature = "rocksdb")]
+    pub fn read(params: &OpenParams) -> Result<Opening<'_>, OpenError> {
         use crate::engine::rocks::{RocksEngine, is_database};
         use crate::witness::WitnessFile;
 
@@ -113,7 +131,7 @@ impl Store {
         super::directory::require_local(&params.directory)?;
         let witness = Box::new(WitnessFile::own(&params.witness, &params.directory)?);
         let engine = Box::new(RocksEngine::open(&params.directory)?);
-        Self::open_with(params, Parts { engine, witness })
+        Opening::of(params, Parts { engine, witness })
     }
 
     /// Opens a store on an engine and a witness of the caller's. The two paths are not used.
@@ -124,15 +142,40 @@ impl Store {
         params: &OpenParams,
         parts: Parts,
     ) -> Result<(Self, Vec<Watermarks>), OpenError> {
-        let Parts { mut engine, mut witness } = parts;
-        let loaded = engine.load()?;
+        Opening::of(params, parts)?.own(params.now)
+    }
+
+    /// Makes the records and the witness state of a new store on parts of the caller's, for tests
+    /// and simulations; gives the state that the witness must begin with.
+    ///
+    /// # Errors
+    /// [`OpenError`] when a name is none or the engine fails.
+    pub fn init_with(
+        params: &OpenParams,
+        engine: &mut dyn Engine,
+    ) -> Result<crate::witness::WitnessState, OpenError> {
+        let (identity, state) = new_store(params.binding()?, params.now, &params.boot_id)?;
+        commit(engine, identity.entry())?;
+        Ok(state)
+    }
+}
+
+impl<'a> Opening<'a> {
+    pub(super) fn of(params: &'a OpenParams, mut parts: Parts) -> Result<Self, OpenError> {
+        let loaded = parts.engine.load()?;
+        Ok(Self { params, parts, loaded })
+    }
+
+    /// Becomes the owner, from `now` on, which must be read for this call.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn own(self, now: Now) -> Result<(Store, Vec<Watermarks>), OpenError> {
+        let Self { params, parts: Parts { mut engine, mut witness }, loaded } = self;
         let mut identity = Identity::of(&loaded)?;
         require_binding(params, &identity)?;
-        let here = Host {
-            boot_id: params.boot_id.clone(),
-            boot_time: params.now.boot,
-            unix_seconds: params.now.unix_s,
-        };
+        let here =
+            Host { boot_id: params.boot_id.clone(), boot_time: now.boot, unix_seconds: now.unix_s };
         let nonce = OwnerNonce::random().map_err(|source| system("random numbers", source))?;
         let plan = plan_open(&identity.local, &witness.read()?, &here, nonce)?;
         // Each step is durable before the next; a crash between any two is recovered from.
@@ -150,7 +193,7 @@ impl Store {
         let said = claimed.clone();
         let last_unix_s = identity.last_unix_s.max(said.last_unix_seconds);
         let owner = Owner { identity, witness, said, in_doubt: None };
-        let store = Self {
+        let store = Store {
             recorder,
             health: Arc::clone(&health),
             thread: Mutex::new(Some(thread)),
@@ -158,27 +201,13 @@ impl Store {
             keys: Mutex::new(Keys::of(&loaded.keys)),
             boot_id: params.boot_id.clone(),
             unfinished_import: has_unfinished_import(&loaded),
-            now_unix_s: AtomicU64::new(params.now.unix_s),
+            now_unix_s: AtomicU64::new(now.unix_s),
             last_unix_s: AtomicU64::new(last_unix_s),
         };
-        store.renew(params.now)?;
+        store.renew(now)?;
         let watermarks =
             loaded.keys.into_iter().map(|key| Watermarks::new(key, Arc::clone(&health)));
         Ok((store, watermarks.collect()))
-    }
-
-    /// Makes the records and the witness state of a new store on parts of the caller's, for tests
-    /// and simulations; gives the state that the witness must begin with.
-    ///
-    /// # Errors
-    /// [`OpenError`] when a name is none or the engine fails.
-    pub fn init_with(
-        params: &OpenParams,
-        engine: &mut dyn Engine,
-    ) -> Result<crate::witness::WitnessState, OpenError> {
-        let (identity, state) = new_store(params.binding()?, params.now, &params.boot_id)?;
-        commit(engine, identity.entry())?;
-        Ok(state)
     }
 }
 

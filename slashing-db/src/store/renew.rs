@@ -108,7 +108,9 @@ impl Store {
         commit(engine.as_mut(), owner.identity.entry()).map_err(SealError::Engine)?;
         owner.settle_doubt().map_err(SealError::Witness)?;
         let next = owner.said.sealed(&self.host(now), sequence);
-        owner.say(next).map_err(SealError::Witness)
+        owner.say(next).map_err(SealError::Witness)?;
+        engine.settle();
+        Ok(())
     }
 
     /// Makes a further reservation durable here, once the last one is half used.

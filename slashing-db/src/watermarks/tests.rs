@@ -80,7 +80,7 @@ fn domains_are_granted_by_an_explicit_list() {
         let refusal = watermarks.permit(refused, root).unwrap_err();
         assert_eq!(refusal.code(), "domain_not_permitted");
     }
-    watermarks.record_mut().is_enabled = false;
+    watermarks.set_record(KeyRecord { is_enabled: false, ..watermarks.record() });
     assert_eq!(watermarks.permit([2, 0, 0, 0], root).unwrap_err().code(), "key_disabled");
     assert_eq!(watermarks.check(&vote(1, 2, 9), &OPEN).unwrap_err().code(), "key_disabled");
 }
@@ -135,4 +135,10 @@ fn of_concurrent_twins_exactly_one_root_leaves() {
             assert_eq!(roots.len(), 1, "{roots:?}");
         }
     }
+}
+
+/// Half a million of them are in memory at once: who makes them larger says so here.
+#[test]
+fn they_are_small() {
+    assert_eq!(size_of::<Watermarks>(), 192);
 }

@@ -195,9 +195,14 @@ fn the_switch_touches_hopeless_requests_alone() {
         .map(|(_, it)| it.code())
         .collect();
     assert_eq!(changed, BTreeSet::from(["signing_root_mismatch"]));
-    let missing = RequestError::Missing { field: "type" };
+    let missing = RequestError::Missing { field: "aggregate_and_proof.aggregate" };
     let missing = NotSigned::Rejected(Rejection::Malformed(missing));
     assert_eq!(status(&missing, compat).as_u16(), 500);
+    // What Web3Signer itself answers with 400 stays that.
+    for field in ["type", "beacon_block.version", "beacon_block.block_header"] {
+        let missing = NotSigned::from(RequestError::Missing { field });
+        assert_eq!(status(&missing, compat).as_u16(), 400, "{field}");
+    }
 }
 
 #[test]

@@ -43,3 +43,31 @@ async fn a_flood_gets_few_turns_at_a_time_and_the_urgent_need_none() {
     drop(held.remove(0));
     assert!(turns.wait(DutyClass::Registration, soon()).await.is_some());
 }
+
+/// All that is done with a turn is done at once. A turn that was not held for the rest of the round
+/// was free again for the next task of the same round, and so for as many as there were.
+#[tokio::test]
+async fn a_round_of_a_core_has_no_more_turns_than_it_says() {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    let core = tokio::task::LocalSet::new();
+    let (turns, worked) = (Rc::new(Turns::default()), Rc::new(Cell::new(0)));
+    for _ in 0..4 * REGISTRATIONS_PER_ROUND {
+        let (turns, worked) = (Rc::clone(&turns), Rc::clone(&worked));
+        core.spawn_local(async move {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let _turn = turns.wait(DutyClass::Registration, deadline).await.expect("a turn");
+            worked.set(worked.get() + 1);
+        });
+    }
+    core.run_until(async {
+        let mut before = 0;
+        while worked.get() < 4 * REGISTRATIONS_PER_ROUND {
+            yield_now().await;
+            assert!(worked.get() - before <= REGISTRATIONS_PER_ROUND, "in one round");
+            before = worked.get();
+        }
+    })
+    .await;
+}

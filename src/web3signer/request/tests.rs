@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use serde_json::json;
+
 use super::vectors::{self, Vector};
 use super::{RequestError, SigningRequest, encode, parse};
 use crate::eth::{Duty, Epoch, ForkName, Network, signing_root};
@@ -324,5 +326,26 @@ fn hostile_nesting_is_an_error_and_no_overflow() {
             assert!(parse(format!(r#"{{"{key}":{open}1{close}}}"#).as_bytes()).is_err());
             assert!(parse(format!(r#"{{"{key}":{open}"#).as_bytes()).is_err());
         }
+    }
+}
+
+/// What is wrong with a body is told to the client and to the log: a stranger's text in it is cut,
+/// or a few bad requests a second would fill the log's disk.
+#[test]
+fn a_message_about_a_bad_body_stays_short() {
+    let long = "a".repeat(1 << 20);
+    let bodies = [
+        json!({ "type": "ATTESTATION", "attestation": long }),
+        json!({ "type": "ATTESTATION", "attestation": { "slot": "1", "index": [long] } }),
+        json!({ "type": long }),
+        json!({ "type": { long.as_str(): 1 } }),
+        json!({ "type": "BLOCK_V2", "beacon_block": { "version": long } }),
+        json!({ "type": "RANDAO_REVEAL", "randao_reveal": { "epoch": long } }),
+        json!({ "type": "RANDAO_REVEAL", "randao_reveal": long, "signingRoot": long }),
+        json!({ "type": "BLOCK", "block": { "body": { "attestations": long } } }),
+    ];
+    for body in bodies {
+        let error = parse(body.to_string().as_bytes()).unwrap_err().to_string();
+        assert!(error.len() < 512, "{} bytes: {}", error.len(), &error[..200]);
     }
 }

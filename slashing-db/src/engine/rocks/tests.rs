@@ -158,3 +158,18 @@ fn a_record_that_does_not_decode_refuses_to_load() {
     engine.db.put_cf(engine.family(BLOCKS), 99u32.to_be_bytes(), b"x").unwrap();
     assert!(engine.load().is_err(), "a record of no key");
 }
+
+#[test]
+fn a_store_that_was_settled_has_nothing_to_replay() {
+    let (directory, log) = written();
+    assert!(fs::metadata(&log).unwrap().len() > BATCHES * 64);
+    let mut engine = RocksEngine::open(directory.path()).unwrap();
+    engine.commit(&[advance(BATCHES + 1)]).unwrap();
+    engine.settle();
+    drop(engine);
+    let files = fs::read_dir(directory.path()).unwrap().map(|it| it.unwrap().path());
+    let logs = files.filter(|path| path.extension().is_some_and(|it| it == "log"));
+    let in_logs: u64 = logs.map(|path| fs::metadata(path).unwrap().len()).sum();
+    assert!(in_logs < 64, "{in_logs} bytes are left to replay");
+    assert_eq!(reopen(&directory).unwrap(), BATCHES + 1);
+}

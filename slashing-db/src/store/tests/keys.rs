@@ -5,9 +5,9 @@ use super::*;
 const BOUNDS: ImportBounds = ImportBounds { epoch_max: 101, slot_max: 3_300 };
 
 /// One key's records: (source, target, root) and (slot, root).
-type Records<'a> = (u8, &'a [(u64, u64, u8)], &'a [(u64, u8)]);
+pub(super) type Records<'a> = (u8, &'a [(u64, u64, u8)], &'a [(u64, u8)]);
 
-fn file(keys: &[Records<'_>]) -> String {
+pub(super) fn file(keys: &[Records<'_>]) -> String {
     let root = |byte: &u8| SigningRoot([*byte; 32]);
     let data = keys.iter().map(|(number, votes, blocks)| {
         let votes = votes.iter().map(|(source, target, byte)| {
@@ -252,4 +252,32 @@ fn a_change_of_a_signing_key_keeps_the_order() {
     assert_eq!(stored.attestation, one.attestation().copied());
     assert_eq!(stored.block, one.block().copied());
     assert_eq!((stored.attestation.unwrap().target_epoch, stored.block.unwrap().slot), (7, 7));
+}
+
+/// Half a million keys with a sync of their own each took minutes.
+#[test]
+fn keys_that_are_begun_together_share_a_commit_and_each_hears_of_its_own() {
+    let (disk, _witness, store, _table) = opened();
+    disk.pause();
+    let begin = |number| store.begin_enrol(key(number), Enrolment::New);
+    let begun: Vec<_> = (100..200).map(|number| begin(number).unwrap()).collect();
+    assert!(matches!(begin(150), Err(EnrolError::AlreadyEnrolled(_))), "named twice");
+    let before = disk.commits();
+    disk.resume();
+    for (number, enrolling) in (100..200).zip(begun) {
+        let watermarks = enrolling.wait().unwrap();
+        assert_eq!((watermarks.public_key(), watermarks.is_enabled()), (&key(number), true));
+        assert!(disk.key(&key(number)).is_some(), "on disk before it is said");
+    }
+    // The first may have been taken alone, before the others came.
+    assert!(disk.commits() <= before + 2, "{} commits", disk.commits() - before);
+
+    disk.pause();
+    disk.fail_commit(0, Fault::Io);
+    let begun: Vec<_> = (200..210).map(|number| begin(number).unwrap()).collect();
+    disk.resume();
+    for enrolling in begun {
+        assert!(matches!(enrolling.wait(), Err(EnrolError::NotWritten(_))));
+    }
+    assert!((200..210).all(|number| disk.key(&key(number)).is_none()));
 }

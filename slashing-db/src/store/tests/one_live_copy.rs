@@ -31,6 +31,20 @@ fn a_killed_store_opens_again_and_remembers() {
     }
 }
 
+/// The log of half a million keys took longer to replay on a busy machine than a lease lasts. The
+/// lease then ran from before the reading, had lapsed at its end, and the gate ended at every start.
+#[test]
+fn reading_a_store_may_take_longer_than_a_lease() {
+    let (disk, witness) = signed_and_killed();
+    let parts = Parts { engine: Box::new(disk.engine()), witness: Box::new(witness.clone()) };
+    let params = params(at(2));
+    let opening = Opening::of(&params, parts).unwrap();
+    let an_hour_later = at(3_602);
+    let (store, _) = opening.own(an_hour_later).unwrap();
+    assert_eq!(store.fault(an_hour_later.boot), None);
+    store.renew(at(3_603)).unwrap();
+}
+
 #[test]
 fn a_sealed_store_opens_again() {
     let (disk, witness) = signed_and_killed();
