@@ -23,6 +23,7 @@ pub use self::groups::{KeyGroup, KeyGroups, KeySelection};
 pub use self::problem::{ConfigError, Place, Problem, ProblemKind};
 pub use self::tracing::TracingConfig;
 pub use self::upstream::{REPLICAS_MAX, UpstreamConfig, UpstreamTls, UpstreamsConfig, is_https};
+pub use self::verify::{VerifyConfig, VerifyMode};
 
 mod args;
 mod check;
@@ -37,6 +38,7 @@ mod raw;
 mod redact;
 mod tracing;
 mod upstream;
+mod verify;
 
 #[cfg(test)]
 mod tests;
@@ -55,6 +57,8 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// `[upstream]`, `[[upstreams]]`: the signers behind the gate.
     pub upstreams: UpstreamsConfig,
+    /// `[verify]`: which signatures are checked before they are released.
+    pub verify: VerifyConfig,
     /// `[slashing]`: the slashing store and its witness.
     pub slashing: SlashingConfig,
     /// `[[groups]]`: keys that may do more than attest and propose.

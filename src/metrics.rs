@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use prometheus::{
-    Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
+    Counter, Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    TextEncoder,
 };
 
 use self::process::ProcessCollector;
@@ -155,6 +156,8 @@ pub struct Metrics {
     pub connections_refused: IntCounter,
     /// The signers behind the gate.
     pub upstream: UpstreamMetrics,
+    /// What the signer's signatures were worth.
+    pub verify: VerifyMetrics,
     /// The recorder, its store and its witness.
     pub store: StoreMetrics,
     /// 1 while the kernel says that the clock is synchronised.
@@ -165,6 +168,22 @@ pub struct Metrics {
     pub trace: TraceMetrics,
     /// What Web3Signer's dashboards read.
     pub web3signer: Web3SignerMetrics,
+}
+
+/// What the signer's signatures were worth, and what it cost to know.
+pub struct VerifyMetrics {
+    /// Signatures, by what came of verifying them.
+    pub verdicts: IntCounterVec,
+    /// Bad signatures, by the signer that gave them.
+    pub bad: IntCounterVec,
+    /// Signatures verified together.
+    pub batch: Histogram,
+    /// Seconds from an answer to the verdict on it.
+    pub seconds: Histogram,
+    /// Signatures that wait.
+    pub queue_length: IntGauge,
+    /// CPU time of the threads that verify.
+    pub cpu_seconds: Counter,
 }
 
 /// The recorder, its store and its witness.
@@ -233,6 +252,7 @@ impl Metrics {
             connections_idle: connections.with_label_values(&["idle"]),
             connections_refused: families::CONNECTIONS_REFUSED.counter(&registry),
             upstream: UpstreamMetrics::new(&registry, labels.upstream_errors),
+            verify: VerifyMetrics::new(&registry),
             store: StoreMetrics::new(&registry),
             clock_synchronised: families::CLOCK_SYNCHRONISED.gauge(&registry),
             events,
@@ -299,6 +319,19 @@ impl Metrics {
             update(self);
         }
         TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+impl VerifyMetrics {
+    fn new(registry: &Registry) -> Self {
+        Self {
+            verdicts: families::VERIFIED.counters(registry),
+            bad: families::BAD_SIGNATURES.counters(registry),
+            batch: families::VERIFY_BATCH.histogram(registry, &BATCH_BUCKETS),
+            seconds: families::VERIFY_SECONDS.histogram(registry, &REQUEST_BUCKETS),
+            queue_length: families::VERIFY_QUEUE.gauge(registry),
+            cpu_seconds: families::VERIFY_CPU.float_counter(registry),
+        }
     }
 }
 

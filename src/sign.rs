@@ -30,6 +30,7 @@ use crate::logging::LogLimit;
 use crate::metrics::{Metrics, Stage};
 use crate::server::body::{BodyError, ReceivedBody};
 use crate::trace::{RequestTrace, Tracer};
+use crate::upstream::verify::Verifier;
 use crate::upstream::{Forward, InFlight, Upstreams};
 use crate::validators::{RowIndex, Standing, Validators};
 use crate::web3signer::request;
@@ -71,6 +72,8 @@ pub struct Gate {
     pub admission: Admission,
     /// Results that twins share.
     pub in_flight: InFlight,
+    /// What holds the signers' signatures against the keys.
+    pub verifier: Arc<Verifier>,
     /// The figures.
     pub metrics: Arc<Metrics>,
     /// Whether spans are made of requests, and where they go.
@@ -179,6 +182,7 @@ impl Path {
         let forwarded_at = gate.clock.now();
         let forward = Forward {
             row,
+            kind: request.duty.kind(),
             class,
             now: forwarded_at,
             until: forwarded_at.after(gate.budget),

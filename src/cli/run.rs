@@ -41,6 +41,8 @@ pub(super) use self::signers::upstream_keys;
 use self::signers::watch_upstreams;
 use self::threads::{keep_lease, watch_signals, watch_store};
 use self::upgrade::watch_upgrade_signal;
+pub(super) use self::verification::validated_keys;
+use self::verification::verifier;
 
 mod end;
 mod hand_over;
@@ -48,6 +50,7 @@ mod listeners;
 mod signers;
 mod threads;
 mod upgrade;
+mod verification;
 mod watchdog;
 
 /// Why the process ends.
@@ -209,10 +212,11 @@ fn assemble(
         store: Arc::clone(store),
         recorder: store.recorder(),
         permissions: Permissions::new(config.groups.clone(), &validators),
-        validators,
         admission: Admission::new(&config.limits),
         in_flight: InFlight::new(FINISHED_RESULTS_KEPT_SLOTS),
         tracer: tracer(config, &metrics)?,
+        verifier: Arc::new(verifier(config, &validators, &metrics)?),
+        validators,
         metrics,
         log_limit: LogLimit::default(),
         min_target_age_epochs: config.slashing.min_target_age_epochs,
@@ -247,6 +251,7 @@ fn serve_control(
             slots,
             clock: &gate.clock,
             clock_health: clock::health(),
+            validated_keys: gate.verifier.keys().map(|keys| &**keys),
         };
         control::execute(&declarations, command, input, output)
     };

@@ -14,7 +14,7 @@ use super::problem::{Place, Problem, ProblemKind};
 use super::raw::{RawConfig, RawListen, RawLog, RawNetwork, RawSlashing};
 use super::{
     Config, ListenConfig, LogConfig, LogFormat, MetricsConfig, NETWORKS, NetworkConfig,
-    NetworkSource, SlashingConfig, Web3SignerConfig, groups, hex, tracing, upstream,
+    NetworkSource, SlashingConfig, Web3SignerConfig, groups, hex, tracing, upstream, verify,
 };
 use crate::limits::{Limits, LimitsError};
 
@@ -131,6 +131,7 @@ pub(super) fn config(
     let listen = listen(&mut checker, raw.listen);
     let metrics = metrics(&mut checker, raw.metrics.address.as_deref());
     let upstreams = upstream::check(&mut checker, raw.upstream, raw.upstreams, &limits);
+    let verify = verify::check(&mut checker, raw.verify);
     let slashing = slashing(&mut checker, raw.slashing);
     let groups = groups::check(&mut checker, raw.groups);
     let log = log(&mut checker, raw.log);
@@ -138,12 +139,14 @@ pub(super) fn config(
     let web3signer = Web3SignerConfig {
         compat_mismatch_500: raw.web3signer.compat_mismatch_500.unwrap_or(false),
     };
-    match (network, listen, metrics, upstreams, slashing, log) {
+    let sections = (network, listen, metrics, upstreams, verify, slashing, log);
+    match sections {
         (
             Some(network),
             Some(listen),
             Some(metrics),
             Some(upstreams),
+            Some(verify),
             Some(slashing),
             Some(log),
         ) if checker.problems.is_empty() => Ok(Config {
@@ -151,6 +154,7 @@ pub(super) fn config(
             listen,
             metrics,
             upstreams,
+            verify,
             slashing,
             groups,
             limits,

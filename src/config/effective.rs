@@ -140,6 +140,9 @@ impl Config {
             "web3signer.compat_mismatch_500" => {
                 Some(Value::Boolean(self.web3signer.compat_mismatch_500))
             }
+            path if path.starts_with("verify.") => {
+                self.verify.value_of(path.strip_prefix("verify.")?)
+            }
             limit => {
                 let limit = limit.strip_prefix("limits.")?;
                 let limits = self.limits.named();

@@ -16,7 +16,7 @@ pub(super) enum Kind {
 }
 
 /// `section.field`, without those of `[limits]`, which all are integers.
-const FIELDS: [(&str, Kind); 29] = [
+const FIELDS: [(&str, Kind); 36] = [
     ("network.name", Kind::Text),
     ("network.config", Kind::Text),
     ("network.genesis_time", Kind::Integer),
@@ -35,6 +35,13 @@ const FIELDS: [(&str, Kind); 29] = [
     ("upstream.tls_key_file", Kind::Text),
     ("upstream.tls_pkcs12_file", Kind::Text),
     ("upstream.tls_password_file", Kind::Text),
+    ("verify.mode", Kind::Text),
+    ("verify.always", Kind::List),
+    ("verify.sampled", Kind::List),
+    ("verify.off", Kind::List),
+    ("verify.sample_one_in", Kind::Integer),
+    ("verify.threads", Kind::Integer),
+    ("verify.queue_max", Kind::Integer),
     ("slashing.directory", Kind::Text),
     ("slashing.witness", Kind::Text),
     ("slashing.key_set", Kind::Text),

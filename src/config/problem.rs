@@ -141,6 +141,8 @@ pub enum ProblemKind {
     Empty,
     #[error("`{value}` may hold letters, digits, `-`, `_` and `.` only")]
     NotAName { value: String },
+    #[error("{kind} is in another list too: always, sampled and off exclude each other")]
+    TypeInTwoLists { kind: &'static str },
     #[error("another group is named `{name}`")]
     GroupNameTwice { name: String },
     #[error("exactly one of keys, keys_file and all = true says which keys the group has")]

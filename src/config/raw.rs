@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::tracing::RawTracing;
 use super::upstream::{RawUpstream, RawUpstreamSet};
+use super::verify::RawVerify;
 use crate::limits::Limits;
 
 #[derive(Debug, Default, Deserialize)]
@@ -16,6 +17,7 @@ pub(super) struct RawConfig {
     pub(super) metrics: RawMetrics,
     pub(super) upstream: RawUpstream,
     pub(super) upstreams: Vec<RawUpstreamSet>,
+    pub(super) verify: RawVerify,
     pub(super) slashing: RawSlashing,
     pub(super) groups: Vec<RawGroup>,
     pub(super) limits: Limits,

@@ -2,7 +2,7 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Counter, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry,
 };
 
@@ -90,6 +90,20 @@ families! {
         "Times that another signer of the set was asked because one had failed.";
     HEDGES: Counter "portcullis_hedges_total" ["upstream"]
         "Times that another signer of the set was asked beside one that was late.";
+    VERIFIED: Counter "portcullis_verified_total" ["verdict"]
+        "Signatures of the signers by what came of verifying them: valid, bad_encoding, infinity, \
+         not_in_subgroup, mismatch, invalid_key; unchecked where the configuration samples or is off.";
+    BAD_SIGNATURES: Counter "portcullis_bad_signatures_total" ["upstream", "replica"]
+        "Signatures that were not released because they were bad, by the signer that gave them. \
+         Alarm: this never happens in healthy operation.";
+    VERIFY_BATCH: Histogram "portcullis_verify_batch_signatures" []
+        "Signatures verified together, all over one root.";
+    VERIFY_SECONDS: Histogram "portcullis_verify_seconds" []
+        "From a signer's answer to the verdict on it.";
+    VERIFY_QUEUE: Gauge "portcullis_verify_queue_length" []
+        "Signatures waiting to be verified.";
+    VERIFY_CPU: Counter "portcullis_verify_cpu_seconds_total" []
+        "CPU time of the threads that verify, in seconds.";
     RECORDER_QUEUE: Gauge "portcullis_recorder_queue_length" []
         "Records waiting for their commit.";
     COMMIT_BATCH: Histogram "portcullis_commit_batch_records" []
@@ -191,6 +205,10 @@ impl Family {
 
     pub(super) fn float_gauge(&self, registry: &Registry) -> Gauge {
         register(registry, Gauge::with_opts(self.opts()).expect(VALID))
+    }
+
+    pub(super) fn float_counter(&self, registry: &Registry) -> Counter {
+        register(registry, Counter::with_opts(self.opts()).expect(VALID))
     }
 
     pub(super) fn gauges(&self, registry: &Registry) -> IntGaugeVec {

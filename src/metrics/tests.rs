@@ -20,6 +20,8 @@ fn metrics() -> Metrics {
     let metrics = Metrics::new(&LABELS);
     let _ = metrics.upstream.set("default");
     let _ = metrics.upstream.replica("default", "127.0.0.1:9100");
+    metrics.verify.verdicts.with_label_values(&["valid"]).reset();
+    metrics.verify.bad.with_label_values(&["default", "127.0.0.1:9100"]).reset();
     metrics
 }
 

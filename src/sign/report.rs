@@ -7,6 +7,7 @@ use crate::clock::Stopwatch;
 use crate::eth::{Duty, DutyKind, SigningRoot};
 use crate::metrics::{Stage, Verdict};
 use crate::trace::{RequestId, RequestTrace, TraceHeaders};
+use crate::upstream::verify::{BAD_SIGNATURE, VERIFY_FAILED};
 use crate::upstream::{Forwarded, UpstreamFault};
 use crate::web3signer::request::SigningRequest;
 
@@ -237,7 +238,8 @@ const FAILED: &str = "failed";
 const UPSTREAM_REFUSED: &str = "upstream_refused_after_permit";
 
 /// The names of the events that are counted.
-pub const EVENTS: [&str; 4] = [REFUSED, REJECTED, FAILED, UPSTREAM_REFUSED];
+pub const EVENTS: [&str; 6] =
+    [REFUSED, REJECTED, FAILED, UPSTREAM_REFUSED, BAD_SIGNATURE, VERIFY_FAILED];
 
 /// The chain of causes behind `error`, in one line.
 fn cause(error: &NotSigned) -> Option<String> {

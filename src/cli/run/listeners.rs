@@ -61,7 +61,7 @@ pub(super) fn serve(
     let config_of_signers = config.clone();
     let (gate, discovery) = (Arc::clone(gate), Arc::clone(discovery));
     Ok(Server::resume(listeners, stats, server_limits(&config.limits), move |context| {
-        let upstreams = connect(&config_of_signers, discovery.signers())
+        let upstreams = connect(&config_of_signers, discovery.signers(), &gate.verifier)
             .expect("checked when the configuration was loaded");
         let path = Path::new(Arc::clone(&gate), Rc::new(upstreams));
         Rc::new(Api::new(path, context.bodies, Arc::clone(&discovery), Arc::clone(&dialect)))
