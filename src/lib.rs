@@ -21,6 +21,7 @@
 //! | [`enrolment`] | how keys begin and end, by declaration |
 //! | [`upstream`] | the signers: pooled connections, twins, which keys they have |
 //! | [`server`] | listeners, workers, bounds, drain; the only table of statuses |
+//! | [`tls`] | certificates, keys and passwords from files, for both sides of the gate |
 //! | [`control`] | an operator's commands to the running gate, over a Unix socket |
 //! | [`config`], [`limits`], [`clock`], [`metrics`], [`logging`] | what their names say |
 //! | [`cli`] | the commands |
@@ -52,6 +53,7 @@ pub mod logging;
 pub mod metrics;
 pub mod server;
 pub mod sign;
+pub mod tls;
 pub mod upstream;
 pub mod validators;
 pub mod web3signer;
