@@ -20,6 +20,7 @@
 //! | [`validators`] | the table of keys, each with its lock |
 //! | [`enrolment`] | how keys begin and end, by declaration |
 //! | [`upstream`] | the signers: pooled connections, twins, which keys they have |
+//! | [`clients`] | who is asking: certificate, listener, password, address |
 //! | [`server`] | listeners, workers, bounds, drain; the only table of statuses |
 //! | [`tls`] | certificates, keys and passwords from files, for both sides of the gate |
 //! | [`control`] | an operator's commands to the running gate, over a Unix socket |
@@ -42,6 +43,7 @@
 
 pub mod bls;
 pub mod cli;
+pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod control;

@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 use slashing_db::{Recorder, Store};
 use tokio::time::timeout_at;
 
+use crate::clients::Client;
 use crate::clock::{Clock, Now, SlotClock, deadline};
 use crate::eth::{Duty, Epoch, Network, PublicKey, Root, Signature, SigningRoot};
 use crate::limits::DutyClass;
@@ -85,7 +86,9 @@ pub struct Gate {
 
 /// A request as it came in, its body still on the wire.
 pub struct Arrival<B> {
-    /// Who sent it.
+    /// Whose it is.
+    pub client: Arc<Client>,
+    /// Where it came from.
     pub peer: SocketAddr,
     /// The last segment of its path.
     pub identifier: String,
@@ -123,7 +126,7 @@ impl Path {
     where
         B: Future<Output = Result<ReceivedBody, BodyError>>,
     {
-        let mut account = Account::open(arrival.peer, &arrival.identifier);
+        let mut account = Account::open(&arrival.client, arrival.peer, &arrival.identifier);
         let result = self.try_sign(arrival, &mut account).await;
         account.close(&self.gate, &result);
         result

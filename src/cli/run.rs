@@ -32,6 +32,7 @@ pub(super) use self::signers::upstream_keys;
 use self::signers::watch_upstream;
 use self::threads::{keep_lease, watch_signals, watch_store};
 
+mod access;
 mod listeners;
 mod signers;
 mod threads;
@@ -64,11 +65,13 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     watch_store(&store, &ends);
     let gate = Arc::new(assemble(&config, network, slots, &clock, &store, watermarks)?);
     let discovery = Arc::new(Discovery::default());
+    let clients = access::load(&config, &clock, &gate.metrics.clients)?;
+    access::watch(&clients)?;
     keep_lease(&gate, slots, ends.clone())?;
     serve_control(&config, &gate, slots)?;
     watch_upstream(&config, &gate, &discovery)?;
     watch_signals(ends)?;
-    let server = serve(&config, &gate, &discovery)?;
+    let server = serve(&config, &gate, &discovery, &clients)?;
     let metrics_address = serve_metrics(&config, &gate, &discovery, &server)?;
     tracing::info!(
         event = "serving",

@@ -1,16 +1,16 @@
 //! From an HTTP request to the path and back: the API of one core.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, HOST};
+use hyper::header::{ACCEPT, AUTHORIZATION, HOST};
 
 use super::Service;
 use super::body::Bodies;
 use super::respond::{self, Answer, Compat};
+use crate::clients::{Client, Session};
 use crate::clock::Stopwatch;
 use crate::metrics::Stage;
 use crate::sign::{Arrival, Fault, NotSigned, Path};
@@ -52,12 +52,14 @@ impl Api {
         &self,
         identifier: String,
         request: Request<Incoming>,
-        peer: SocketAddr,
+        client: Arc<Client>,
+        session: &Session,
     ) -> Answer {
         let accept = request.headers().get_all(ACCEPT).iter();
         let format = Format::negotiate(accept.filter_map(|value| value.to_str().ok()));
         let body = self.bodies.read(request.into_body());
-        let result = self.path.sign(Arrival { peer, identifier, body }).await;
+        let result =
+            self.path.sign(Arrival { client, peer: session.peer(), identifier, body }).await;
         let respond = Stopwatch::start();
         let answer = respond::signing(&result, format, self.dialect.compat);
         self.path.gate().metrics.stage(Stage::Respond, respond.elapsed());
@@ -100,16 +102,24 @@ impl Api {
 }
 
 impl Service for Api {
-    async fn call(self: Rc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+    async fn call(self: Rc<Self>, request: Request<Incoming>, session: Rc<Session>) -> Answer {
         if !self.host_allowed(&request) {
             return respond::host_not_allowed();
         }
         let found =
             route(request.method().as_str(), request.uri().path(), &self.dialect.path_prefix);
+        if let Ok(Route::Upcheck) = found {
+            return respond::upcheck(); // for probes, which are nobody's
+        }
+        let authorization = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
+        let client = match session.client(authorization) {
+            Ok(client) => client,
+            Err(reason) => return respond::not_identified(&reason),
+        };
         match found {
             Ok(Route::Sign { identifier }) => {
                 let identifier = identifier.to_owned();
-                self.sign(identifier, request, peer).await
+                self.sign(identifier, request, client, &session).await
             }
             Ok(Route::PublicKeys) => respond::public_keys(self.path.gate().validators.published()),
             Ok(Route::Upcheck) => respond::upcheck(),

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::{Fault, Gate, NotSigned, Refusal, Rejection, Signed};
+use crate::clients::Client;
 use crate::clock::{Now, Stopwatch};
 use crate::eth::{Duty, DutyKind, SigningRoot};
 use crate::metrics::{Stage, Verdict};
@@ -17,6 +19,7 @@ mod tests;
 
 /// What has become known of a request on its way.
 pub(super) struct Account {
+    client: Arc<Client>,
     peer: SocketAddr,
     identifier: String,
     kind: Option<DutyKind>,
@@ -37,10 +40,11 @@ struct Times {
 }
 
 impl Account {
-    pub(super) fn open(peer: SocketAddr, identifier: &str) -> Self {
+    pub(super) fn open(client: &Arc<Client>, peer: SocketAddr, identifier: &str) -> Self {
         let (whole, stage) = (Stopwatch::start(), Stopwatch::start());
         let identifier = identifier.chars().take(IDENTIFIER_CHARS_MAX).collect();
         Self {
+            client: Arc::clone(client),
             peer,
             identifier,
             kind: None,
@@ -93,6 +97,7 @@ impl Account {
         };
         let kind = self.kind.map(|kind| kind as usize);
         gate.metrics.answered(kind, verdict, code, self.whole.elapsed());
+        self.client.answered(verdict);
         self.count(gate, result);
         match result {
             Ok(_) => self.log_signed(),
@@ -140,6 +145,7 @@ impl Account {
             epoch = self.times.epoch,
             source = self.times.source,
             target = self.times.target,
+            client = self.client.name(),
             peer = %self.peer,
             joined = self.joined,
             took_us = u64::try_from(self.whole.elapsed().as_micros()).unwrap_or(u64::MAX),
@@ -166,6 +172,7 @@ impl Account {
                     epoch = self.times.epoch,
                     source = self.times.source,
                     target = self.times.target,
+                    client = self.client.name(),
                     peer = %self.peer,
                     unsaid,
                     $message
@@ -256,7 +263,7 @@ struct Said {
 
 impl LogLimit {
     /// `Some` if a line for `code` may be written now: how many were left out since the last one.
-    pub(super) fn may_say(&self, code: &'static str, now: Now) -> Option<u64> {
+    pub(crate) fn may_say(&self, code: &'static str, now: Now) -> Option<u64> {
         let mut codes = self.0.lock();
         let said = codes.entry(code).or_default();
         if said.second != now.unix_s() {

@@ -7,8 +7,10 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::signers::client_config;
-use crate::config::Config;
+use crate::clients::Clients;
+use crate::config::{Config, ListenerConfig};
 use crate::limits::Limits;
+use crate::server::entrance::{Entrance, Listener};
 use crate::server::respond::Compat;
 use crate::server::service::{Api, Dialect};
 use crate::server::{self, Server, ServerLimits};
@@ -22,10 +24,11 @@ pub(super) fn serve(
     config: &Config,
     gate: &Arc<Gate>,
     discovery: &Arc<Discovery>,
+    clients: &Arc<Clients>,
 ) -> anyhow::Result<Server> {
-    let address = config.listen.address;
-    let listeners = server::bind(&[address])
-        .with_context(|| format!("cannot listen on {address} (listen.address)"))?;
+    let listeners = config.all_listeners();
+    let listeners = listeners.into_iter().map(|listener| bind(listener, clients));
+    let listeners = listeners.collect::<anyhow::Result<_>>()?;
     let workers = config.listen.worker_count().get();
     let any_host = config.listen.host_allowlist.iter().any(|name| name == "*");
     let dialect = Arc::new(Dialect {
@@ -46,11 +49,26 @@ pub(super) fn serve(
     })?)
 }
 
+fn bind(config: ListenerConfig, clients: &Arc<Clients>) -> anyhow::Result<Listener> {
+    let ListenerConfig { name, address, entrance } = config;
+    let socket = server::bind(address)
+        .with_context(|| format!("cannot listen on {address} (listener {name})"))?;
+    let entrance = Entrance {
+        clients: Arc::clone(clients),
+        client: entrance.client.map(|client| clients.named(&client)),
+        tls: entrance.tls,
+        balancers: entrance.proxy_protocol_from,
+        name,
+    };
+    Ok(Listener { socket, entrance: Arc::new(entrance) })
+}
+
 pub(super) fn server_limits(limits: &Limits) -> ServerLimits {
     ServerLimits {
         connections_max: limits.connections_max,
         head_bytes_max: limits.header_bytes_max,
         idle_timeout: Duration::from_millis(limits.idle_connection_timeout_ms),
+        handshake_timeout: Duration::from_millis(limits.request_head_timeout_ms),
         head_timeout: Duration::from_millis(limits.request_head_timeout_ms),
         body_timeout: Duration::from_millis(limits.request_body_timeout_ms),
         body_bytes_max: limits.body_bytes_max as u64,
