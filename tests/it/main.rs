@@ -10,6 +10,7 @@
 //! | the demonstration, as a person runs it | `demo` |
 //! | whatever strangers send, and how they connect | `bad_input` |
 //! | what real clients sent, once more | `captures` |
+//! | certificates, passwords, listeners, balancers: who is asking | `clients` |
 //! | a flood of what is not urgent beside what is | `flood` |
 //! | many keys enrolled and imported at once | `scale` |
 //! | seeded worlds of crashes, faults and hostile clients | `simulation` |
@@ -19,6 +20,7 @@
 
 mod bad_input;
 mod captures;
+mod clients;
 mod crash;
 mod demo;
 mod flood;
