@@ -25,6 +25,7 @@ pub use self::document::Position;
 pub use self::effective::{Origin, Setting};
 pub use self::groups::{KeyGroup, KeyGroups, KeySelection};
 pub use self::listeners::{EntranceConfig, ListenerConfig};
+pub use self::notes::Note;
 pub use self::problem::{ConfigError, Place, Problem, ProblemKind};
 
 mod args;
@@ -37,6 +38,7 @@ mod groups;
 mod hex;
 mod listeners;
 mod load;
+mod notes;
 mod problem;
 mod raw;
 mod redact;

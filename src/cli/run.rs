@@ -25,6 +25,8 @@ use crate::upstream::discovery::Discovery;
 use crate::upstream::{InFlight, UpstreamFault};
 use crate::validators::Validators;
 
+pub(super) use self::access::load as load_clients;
+use self::access::watch as watch_access;
 use self::listeners::serve;
 #[cfg(feature = "bench-nosync")]
 use self::signers::require_loopback;
@@ -65,8 +67,8 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     watch_store(&store, &ends);
     let gate = Arc::new(assemble(&config, network, slots, &clock, &store, watermarks)?);
     let discovery = Arc::new(Discovery::default());
-    let clients = access::load(&config, &clock, &gate.metrics.clients)?;
-    access::watch(&clients)?;
+    let clients = load_clients(&config, &clock, &gate.metrics.clients)?;
+    watch_access(&clients)?;
     keep_lease(&gate, slots, ends.clone())?;
     serve_control(&config, &gate, slots)?;
     watch_upstream(&config, &gate, &discovery)?;

@@ -13,6 +13,9 @@ use super::problem::ProblemKind;
 use crate::clients::{AddressRange, ClientSettings, User};
 use crate::tls::Fingerprint;
 
+#[cfg(test)]
+mod tests;
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawClient {

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::*;
 
 pub(super) const MINIMAL: &str = include_str!("../../fixtures/config/minimal.toml");
-const FULL: &str = include_str!("../../fixtures/config/full.toml");
+pub(super) const FULL: &str = include_str!("../../fixtures/config/full.toml");
 
 /// Loads the text as a file of its own directory, with variables and flags.
 pub(super) fn load_with(
