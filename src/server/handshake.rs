@@ -29,6 +29,9 @@ use super::entrance::Entrance;
 use super::proxy_protocol::{self, Proxied, ProxyError};
 use crate::clients::{ClientAuth, Session, Shown, Verified, while_shown};
 
+#[cfg(test)]
+mod tests;
+
 /// Why a connection never came to its first request.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {

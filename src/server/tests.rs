@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod handshakes;
 mod sockets;
 
 use std::cell::Cell;
