@@ -27,8 +27,8 @@ use parking_lot::Mutex;
 use prometheus::IntCounter;
 
 use crate::clock::Clock;
+use crate::logging::LogLimit;
 use crate::metrics::{ClientMetrics, Verdict};
-use crate::sign::LogLimit;
 
 use self::access::{Access, Standing};
 pub use self::access::{AccessError, AccessId, ServerTls, Verified, Warning};

@@ -13,20 +13,19 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
-
-use hyper::Uri;
 
 use crate::clients::{ClientSettings, Settings, TlsSettings};
 use crate::limits::Limits;
 
-pub use self::args::RunArgs;
+pub use self::args::{RunArgs, Web3SignerArgs, in_place_of};
 pub use self::document::Position;
 pub use self::effective::{Origin, Setting};
 pub use self::groups::{KeyGroup, KeyGroups, KeySelection};
 pub use self::listeners::{EntranceConfig, ListenerConfig};
 pub use self::notes::Note;
 pub use self::problem::{ConfigError, Place, Problem, ProblemKind};
+pub use self::tracing::TracingConfig;
+pub use self::upstream::{REPLICAS_MAX, UpstreamConfig, UpstreamTls, UpstreamsConfig, is_https};
 
 mod args;
 mod check;
@@ -43,6 +42,8 @@ mod problem;
 mod raw;
 mod redact;
 mod tls;
+mod tracing;
+mod upstream;
 
 #[cfg(test)]
 mod tests;
@@ -65,8 +66,8 @@ pub struct Config {
     pub clients: Vec<ClientSettings>,
     /// `[metrics]`: where Prometheus connects.
     pub metrics: MetricsConfig,
-    /// `[upstream]`: the signer behind the gate.
-    pub upstream: UpstreamConfig,
+    /// `[upstream]`, `[[upstreams]]`: the signers behind the gate.
+    pub upstreams: UpstreamsConfig,
     /// `[slashing]`: the slashing store and its witness.
     pub slashing: SlashingConfig,
     /// `[[groups]]`: keys that may do more than attest and propose.
@@ -75,6 +76,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[log]`: what is logged, and how.
     pub log: LogConfig,
+    /// `[tracing]`: where the spans of sampled requests go.
+    pub tracing: TracingConfig,
     /// `[web3signer]`: where we answer like Web3Signer against our better judgement.
     pub web3signer: Web3SignerConfig,
     origins: BTreeMap<String, Origin>,
@@ -146,19 +149,6 @@ pub struct MetricsConfig {
     pub address: Option<SocketAddr>,
 }
 
-/// The signer behind the gate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamConfig {
-    /// `http://host:port`: no user, no path, no query.
-    pub url: Uri,
-    /// For one signing call, its retry included; at most `limits.request_budget_ms`.
-    pub timeout: Duration,
-    /// Connections that each worker keeps to the upstream.
-    pub connections_per_worker: usize,
-    /// How often the upstream is asked which keys it has.
-    pub refresh_interval: Duration,
-}
-
 /// The slashing store and its witness.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlashingConfig {
@@ -196,6 +186,8 @@ pub enum LogFormat {
     Plain,
     /// One JSON object a line.
     Json,
+    /// One JSON object a line, with the names of the Elastic Common Schema.
+    Ecs,
 }
 
 /// Where we answer like Web3Signer against our better judgement.

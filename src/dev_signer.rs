@@ -27,6 +27,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
+use tokio_rustls::TlsAcceptor;
 
 use self::faults::{FaultPlan, FaultSpec};
 use self::keys::{KeyError, KeyRing, KeySource};
@@ -104,6 +105,7 @@ struct Service {
     delay: Duration,
     reload: Mutex<ReloadStatus>,
     unix_ms: fn() -> u64,
+    tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 /// A running development signer; dropping it stops it.
@@ -118,6 +120,14 @@ pub struct DevSigner {
 impl DevSigner {
     /// Loads the keys, binds the address and serves. When this returns, connections are accepted.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_over(config, None)
+    }
+
+    /// As [`Self::start`], over TLS.
+    pub fn start_over(
+        config: Config,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> Result<Self, StartError> {
         if !config.listen_anywhere && !config.listen.ip().to_canonical().is_loopback() {
             return Err(StartError::NotLoopback(config.listen));
         }
@@ -136,6 +146,7 @@ impl DevSigner {
             delay: config.delay,
             reload: Mutex::new(ReloadStatus::Idle),
             unix_ms: config.unix_ms,
+            tls,
         });
         let (stop, stopped) = oneshot::channel();
         let mut signer = Self { address, service, stop: Some(stop), threads: Vec::new() };
@@ -233,9 +244,23 @@ async fn serve_accepted(service: Arc<Service>, mut accepted: mpsc::Receiver<Acce
             stream.set_nodelay(true).and_then(|()| tokio::net::TcpStream::from_std(stream));
         match prepared {
             Ok(stream) => {
-                tokio::spawn(http::serve(Arc::clone(&service), stream, peer));
+                tokio::spawn(serve(Arc::clone(&service), stream, peer));
             }
             Err(error) => tracing::debug!(%peer, %error, "connection lost before it was served"),
         }
     }
 }
+
+async fn serve(service: Arc<Service>, stream: tokio::net::TcpStream, peer: SocketAddr) {
+    let Some(tls) = service.tls.clone() else {
+        return http::serve(service, stream, peer).await;
+    };
+    match tokio::time::timeout(TLS_HANDSHAKE_MAX, TlsAcceptor::from(tls).accept(stream)).await {
+        Ok(Ok(stream)) => http::serve(service, stream, peer).await,
+        Ok(Err(error)) => tracing::warn!(%peer, %error, "no TLS with this client"),
+        Err(_) => tracing::debug!(%peer, "a client took too long over TLS"),
+    }
+}
+
+/// How long a client may take until TLS stands.
+const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(5);

@@ -89,8 +89,9 @@ pub struct KeyLine {
 }
 
 /// A change of a key that is on its way to the disk.
+#[expect(clippy::large_enum_variant, reason = "a few hundred at a time; a box for each costs more")]
 enum InFlight {
-    Enrolling(Enrolling),
+    Enrolling(Box<Enrolling>),
     Changing(Changing),
 }
 
@@ -220,9 +221,10 @@ impl Declarations<'_> {
 
     fn enrol_one(&self, key: &PublicKey, enrolment: Enrolment) -> Result<InFlight, NotChanged> {
         let begun = match (self.validators.standing(key), enrolment) {
-            (Standing::Awaiting | Standing::Unknown, _) => {
-                self.store.begin_enrol(*key, enrolment).map(InFlight::Enrolling)
-            }
+            (Standing::Awaiting | Standing::Unknown, _) => self
+                .store
+                .begin_enrol(*key, enrolment)
+                .map(|enrolling| InFlight::Enrolling(Box::new(enrolling))),
             (Standing::Enrolled(row), Enrolment::New) => {
                 let is_enabled = self.validators.with(row, |it| it.watermarks.is_enabled());
                 Err(if is_enabled {

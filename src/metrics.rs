@@ -12,12 +12,16 @@ use prometheus::{
 
 use self::process::ProcessCollector;
 pub use self::summary::Summary;
+pub use self::upstream::{ReplicaMetrics, UpstreamMetrics, UpstreamSetMetrics};
+pub use self::web3signer::Web3SignerMetrics;
 use crate::limits::DutyClass;
 
 mod families;
 pub mod http;
 mod process;
 mod summary;
+mod upstream;
+mod web3signer;
 
 #[cfg(test)]
 mod tests;
@@ -152,7 +156,7 @@ pub struct Metrics {
     pub connections_idle: IntGauge,
     /// Client connections closed for want of room.
     pub connections_refused: IntCounter,
-    /// The signer behind the gate.
+    /// The signers behind the gate.
     pub upstream: UpstreamMetrics,
     /// The recorder, its store and its witness.
     pub store: StoreMetrics,
@@ -162,24 +166,10 @@ pub struct Metrics {
     pub clock_synchronised: IntGauge,
     /// Events, by name.
     pub events: IntCounterVec,
+    /// Spans of sampled requests.
+    pub trace: TraceMetrics,
     /// What Web3Signer's dashboards read.
     pub web3signer: Web3SignerMetrics,
-}
-
-/// The signer behind the gate.
-pub struct UpstreamMetrics {
-    /// Requests sent, retries included.
-    pub requests: IntCounter,
-    /// Requests sent again after a reset.
-    pub retries: IntCounter,
-    /// Requests without a usable signature, by stable code.
-    pub errors: IntCounterVec,
-    /// Seconds to the end of an answer.
-    pub seconds: Histogram,
-    /// Refusals (412) of what we had permitted.
-    pub refusals: IntCounter,
-    /// 1 while the last request succeeded.
-    pub up: IntGauge,
 }
 
 /// The recorder, its store and its witness.
@@ -215,23 +205,14 @@ pub struct ClientMetrics {
     pub certificate_expires: IntGauge,
 }
 
-/// The names that Web3Signer's dashboards read.
-pub struct Web3SignerMetrics {
-    /// Keys that can be signed with.
-    pub signers_loaded: IntGauge,
-    /// Requests for a key that is not here.
-    pub missing_identifier: IntCounter,
-    /// Requests that could not be read.
-    pub malformed: IntCounter,
-    /// Requests that slashing protection let pass.
-    pub permitted: IntCounter,
-    /// Requests refused as slashable.
-    pub prevented: IntCounter,
-    /// Seconds until a block was recorded.
-    pub block_recorded: Summary,
-    /// Seconds until an attestation was recorded.
-    pub attestation_recorded: Summary,
-    signing: Summary,
+/// Spans of sampled requests, by what became of them.
+pub struct TraceMetrics {
+    /// Taken by the collector.
+    pub exported: IntCounter,
+    /// Dropped because too many waited.
+    pub dropped: IntCounter,
+    /// Lost because the collector did not take them.
+    pub failed: IntCounter,
 }
 
 impl Metrics {
@@ -276,6 +257,7 @@ impl Metrics {
             clients: ClientMetrics::new(&registry),
             clock_synchronised: families::CLOCK_SYNCHRONISED.gauge(&registry),
             events,
+            trace: TraceMetrics::new(&registry),
             web3signer: Web3SignerMetrics::new(&registry),
             requests,
             duty_types: labels.duty_types,
@@ -341,23 +323,6 @@ impl Metrics {
     }
 }
 
-impl UpstreamMetrics {
-    fn new(registry: &Registry, codes: &[&'static str]) -> Self {
-        let errors = families::UPSTREAM_ERRORS.counters(registry);
-        for code in codes {
-            errors.with_label_values(&[*code]).reset();
-        }
-        Self {
-            requests: families::UPSTREAM_REQUESTS.counter(registry),
-            retries: families::UPSTREAM_RETRIES.counter(registry),
-            errors,
-            seconds: families::UPSTREAM_SECONDS.histogram(registry, &REQUEST_BUCKETS),
-            refusals: families::UPSTREAM_REFUSALS.counter(registry),
-            up: families::UPSTREAM_UP.gauge(registry),
-        }
-    }
-}
-
 impl ClientMetrics {
     fn new(registry: &Registry) -> Self {
         Self {
@@ -389,21 +354,12 @@ impl StoreMetrics {
     }
 }
 
-impl Web3SignerMetrics {
-    fn new(registry: &Registry) -> Self {
-        let [signing] = summary::register(registry, &families::BLS_SIGNING, [None]);
-        let [block_recorded, attestation_recorded] =
-            summary::register(registry, &families::DATABASE, [Some("block"), Some("attestation")]);
-        Self {
-            signers_loaded: families::SIGNERS_LOADED.gauge(registry),
-            missing_identifier: families::MISSING_IDENTIFIER.counter(registry),
-            malformed: families::MALFORMED.counter(registry),
-            permitted: families::PERMITTED.counter(registry),
-            prevented: families::PREVENTED.counter(registry),
-            block_recorded,
-            attestation_recorded,
-            signing,
-        }
+impl TraceMetrics {
+    pub(crate) fn new(registry: &Registry) -> Self {
+        let spans = families::TRACE_SPANS.counters(registry);
+        let [exported, dropped, failed] =
+            ["exported", "dropped", "failed"].map(|outcome| spans.with_label_values(&[outcome]));
+        Self { exported, dropped, failed }
     }
 }
 

@@ -20,7 +20,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use slashing_db::{Recorder, Store};
 use tokio::time::timeout_at;
 
@@ -28,10 +27,11 @@ use crate::clients::Client;
 use crate::clock::{Clock, Now, SlotClock, deadline};
 use crate::eth::{Duty, Epoch, Network, PublicKey, Root, Signature, SigningRoot};
 use crate::limits::DutyClass;
+use crate::logging::LogLimit;
 use crate::metrics::{Metrics, Stage};
 use crate::server::body::{BodyError, ReceivedBody};
-use crate::upstream::client::ClientStats;
-use crate::upstream::{Forward, InFlight, Upstream};
+use crate::trace::{RequestTrace, Tracer};
+use crate::upstream::{Forward, InFlight, Upstreams};
 use crate::validators::{RowIndex, Standing, Validators};
 use crate::web3signer::request;
 
@@ -48,7 +48,7 @@ use decide::decide;
 pub use not_signed::{Fault, NotSigned, Refusal, Rejection};
 use permissions::Permissions;
 use report::Account;
-pub use report::{EVENTS, LogLimit};
+pub use report::EVENTS;
 
 /// All that the path needs and all cores share.
 pub struct Gate {
@@ -74,8 +74,8 @@ pub struct Gate {
     pub in_flight: InFlight,
     /// The figures.
     pub metrics: Arc<Metrics>,
-    /// What each core's client of the signer counts.
-    pub upstream_stats: Mutex<Vec<Arc<ClientStats>>>,
+    /// Whether spans are made of requests, and where they go.
+    pub tracer: Tracer,
     /// How much is said of bad requests.
     pub log_limit: LogLimit,
     /// How many epochs a vote's target may lie behind the present one.
@@ -92,6 +92,8 @@ pub struct Arrival<B> {
     pub peer: SocketAddr,
     /// The last segment of its path.
     pub identifier: String,
+    /// What it is called.
+    pub trace: RequestTrace,
     /// Its body.
     pub body: B,
 }
@@ -103,16 +105,16 @@ pub struct Signed {
     pub signature: Signature,
 }
 
-/// The path on one core: the shared gate, and this core's own connections to the signer.
+/// The path on one core: the shared gate, and this core's own connections to the signers.
 pub struct Path {
     gate: Arc<Gate>,
-    upstream: Rc<Upstream>,
+    upstream: Rc<Upstreams>,
     turns: Turns,
 }
 
 impl Path {
     /// The path of `gate` over `upstream`.
-    pub fn new(gate: Arc<Gate>, upstream: Rc<Upstream>) -> Self {
+    pub fn new(gate: Arc<Gate>, upstream: Rc<Upstreams>) -> Self {
         Self { gate, upstream, turns: Turns::default() }
     }
 
@@ -126,22 +128,24 @@ impl Path {
     where
         B: Future<Output = Result<ReceivedBody, BodyError>>,
     {
-        let mut account = Account::open(&arrival.client, arrival.peer, &arrival.identifier);
-        let result = self.try_sign(arrival, &mut account).await;
+        let Arrival { client, peer, identifier, trace, body } = arrival;
+        let mut account = Account::open(client, peer, &identifier, trace);
+        let result = self.try_sign(&identifier, body, &mut account).await;
         account.close(&self.gate, &result);
         result
     }
 
     async fn try_sign<B>(
         &self,
-        arrival: Arrival<B>,
+        identifier: &str,
+        body: B,
         account: &mut Account,
     ) -> Result<Signed, NotSigned>
     where
         B: Future<Output = Result<ReceivedBody, BodyError>>,
     {
         let gate = &*self.gate;
-        let body = arrival.body.await?;
+        let body = body.await?;
         let deadline = deadline(gate.budget);
         account.done(gate, Stage::Read);
 
@@ -152,10 +156,10 @@ impl Path {
         let turn = self.turns.wait(class, deadline - gate.budget / 2).await;
         let turn = turn.ok_or_else(|| gate.overloaded(class))?;
         let _admitted = gate.admit(class)?;
-        let key: PublicKey = arrival.identifier.parse().map_err(|_| Rejection::BadIdentifier)?;
+        let key: PublicKey = identifier.parse().map_err(|_| Rejection::BadIdentifier)?;
 
         let now = gate.clock.now();
-        let root = content::root(gate, &request, now)?;
+        let root = content::root(gate, &request, now, account.request_id())?;
         account.rooted(gate, root);
 
         let row = match gate.validators.standing(&slashing_db::PublicKey(key.0)) {
@@ -177,12 +181,14 @@ impl Path {
 
         let forwarded_at = gate.clock.now();
         let forward = Forward {
+            row,
             class,
             now: forwarded_at,
             until: forwarded_at.after(gate.budget),
             lease_end: gate.store.lease_end(),
             slot: gate.slots.slot(now),
             deadline,
+            trace: account.outgoing(),
             encode: &|root| {
                 request::encode(&request.duty, request.fork_info.as_ref(), root, &gate.network)
             },

@@ -1,5 +1,16 @@
 //! The signers behind the gate.
+//!
+//! | level | file | what it decides |
+//! |---|---|---|
+//! | the same root is asked for twice | `in_flight.rs` | the second joins the first |
+//! | which set of signers has the key | `routing.rs` | learned from their key lists |
+//! | which replica of the set is asked | `replicas.rs`, `choice.rs`, `breaker.rs` | failover, hedge |
+//! | one replica is asked | `replica.rs`, `web3signer.rs` | what its answer is worth |
+//! | a connection, its class, its deadline | `client.rs` | pooled, bounded |
+//!
+//! Beside the path, [`discovery`] asks every replica whether it is there and which keys it has.
 
+use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,19 +23,36 @@ use crate::clock::Now;
 use crate::eth::{PublicKey, Signature, SigningRoot, Slot};
 use crate::limits::DutyClass;
 use crate::sign::{Fault, NotSigned};
+use crate::trace::TraceHeaders;
+use crate::validators::RowIndex;
 
+pub mod breaker;
+mod choice;
 pub mod client;
 pub mod discovery;
 pub mod in_flight;
+pub mod replica;
+pub mod replicas;
+pub mod routing;
+pub mod signers;
+pub mod tls;
 pub mod web3signer;
 
 pub use in_flight::InFlight;
-use web3signer::Web3Signer;
+use replica::{Attempt, Blame, Question, Replica};
+use replicas::Replicas;
+use signers::Signers;
 
-/// Where a key's signatures come from. One per core: connections are not shared between cores.
+/// All signers, as seen from one core: connections are not shared between cores.
+pub struct Upstreams {
+    signers: Arc<Signers>,
+    sets: Vec<Upstream>, // in the order of `signers.sets`
+}
+
+/// Where the signatures of a set of keys come from.
 pub enum Upstream {
-    /// A signer that speaks Web3Signer's API.
-    Web3Signer(Web3Signer),
+    /// Signers that speak Web3Signer's API and hold the same keys.
+    Web3Signer(Replicas),
 }
 
 /// What went wrong at the signer, or on the way to it. Nothing was released.
@@ -60,8 +88,9 @@ pub enum UpstreamFault {
 
 impl UpstreamFault {
     /// Every code, for the metrics' labels.
-    pub const CODES: [&str; 16] = [
+    pub const CODES: [&str; 17] = [
         "upstream_connect",
+        "upstream_tls",
         "upstream_timeout_queue",
         "upstream_timeout_connect",
         "upstream_timeout_response",
@@ -103,6 +132,98 @@ impl UpstreamFault {
             | Self::Abandoned => false,
         }
     }
+    /// What it says of the replica that was asked.
+    pub fn blame(&self) -> Blame {
+        use client::UpstreamError;
+        match self {
+            Self::Transport(UpstreamError::Request(_) | UpstreamError::Overloaded)
+            | Self::UnknownKey
+            | Self::Refused
+            | Self::Abandoned => Blame::Nobody,
+            Self::Transport(
+                UpstreamError::Connect(_)
+                | UpstreamError::Tls(_)
+                | UpstreamError::Timeout { .. }
+                | UpstreamError::Reset(_)
+                | UpstreamError::Protocol(_)
+                | UpstreamError::BodyTooLarge { .. },
+            )
+            | Self::Status(_)
+            | Self::NotAKeyList(_) => Blame::Failure,
+            Self::NotASignature { .. } => Blame::WrongAnswer,
+        }
+    }
+
+    /// Of several faults the one with the most to tell is answered: a refusal is an alarm, a wrong
+    /// answer is worse than none, and that a replica lacks a key says least.
+    fn weight(&self) -> u8 {
+        match self {
+            Self::Refused => 3,
+            Self::NotASignature { .. } | Self::NotAKeyList(_) => 2,
+            Self::Transport(_) | Self::Status(_) => 1,
+            Self::UnknownKey | Self::Abandoned => 0,
+        }
+    }
+}
+
+/// Why no replica gave a signature.
+#[derive(Debug, Error)]
+#[error("{fault}")]
+pub struct UpstreamFailure {
+    /// The most telling fault, and of equal ones the last.
+    pub fault: UpstreamFault,
+    /// Every replica that was asked, in the order of their ends, with the code of its fault.
+    pub attempts: Vec<(Arc<Replica>, &'static str)>,
+}
+
+impl UpstreamFailure {
+    /// The request that was joined ended without a result.
+    pub(crate) fn abandoned() -> Self {
+        Self { fault: UpstreamFault::Abandoned, attempts: Vec::new() }
+    }
+
+    /// The stable code of the most telling fault.
+    pub fn code(&self) -> &'static str {
+        self.fault.code()
+    }
+
+    /// Who was asked, in one line: `set/replica code, set/replica code`.
+    pub fn attempts(&self) -> String {
+        let mut line = String::new();
+        for (replica, code) in &self.attempts {
+            let comma = if line.is_empty() { "" } else { ", " };
+            let _ = write!(line, "{comma}{}/{} {code}", replica.upstream, replica.name);
+        }
+        line
+    }
+
+    fn add(failure: &mut Option<Self>, attempt: Attempt) {
+        Self::merge(failure, Self::from(attempt));
+    }
+
+    fn merge(failure: &mut Option<Self>, later: Self) {
+        match failure {
+            None => *failure = Some(later),
+            Some(failure) => {
+                failure.attempts.extend(later.attempts);
+                if later.fault.weight() >= failure.fault.weight() {
+                    failure.fault = later.fault;
+                }
+            }
+        }
+    }
+}
+
+impl From<Attempt> for UpstreamFailure {
+    fn from(Attempt { replica, fault }: Attempt) -> Self {
+        Self { attempts: vec![(replica, fault.code())], fault }
+    }
+}
+
+impl From<UpstreamFault> for UpstreamFailure {
+    fn from(fault: UpstreamFault) -> Self {
+        Self { fault, attempts: Vec::new() }
+    }
 }
 
 /// What a permit is exchanged for.
@@ -115,6 +236,8 @@ pub struct Forwarded {
 
 /// One duty on its way to the signer.
 pub struct Forward<'a> {
+    /// The key's place in the table: it says which set of signers has the key.
+    pub row: RowIndex,
     /// Its class, for the order among those that wait for a connection.
     pub class: DutyClass,
     /// The clocks, read just now: a lapsed lease forwards nothing.
@@ -127,15 +250,24 @@ pub struct Forward<'a> {
     pub slot: Slot,
     /// When the client stops waiting.
     pub deadline: Instant,
+    /// The trace that it belongs to, if any.
+    pub trace: Option<TraceHeaders>,
     /// Makes the body for the root that the permit carries.
     pub encode: &'a dyn Fn(&SigningRoot) -> Vec<u8>,
 }
 
-impl Upstream {
-    /// Spends `permit`: one permit buys one forward, for the key and the root that it carries.
+impl Upstreams {
+    /// The signers behind `sets`, which stand in the order of `signers.sets`.
+    pub fn new(signers: Arc<Signers>, sets: Vec<Upstream>) -> Self {
+        assert_eq!(signers.sets.len(), sets.len(), "every set has its connections");
+        Self { signers, sets }
+    }
+
+    /// Spends `permit`: one permit buys one forward, for the key and the root that it carries. It
+    /// may ask several replicas, all for that same root.
     ///
     /// # Errors
-    /// A lapsed lease, before anything is sent; otherwise what went wrong at the signer.
+    /// A lapsed lease, before anything is sent; otherwise what went wrong at the signers.
     pub async fn forward(
         self: &Rc<Self>,
         permit: Permit,
@@ -150,16 +282,66 @@ impl Upstream {
         let root = SigningRoot(redeemed.signing_root().0);
         let ask = || async {
             let body = Bytes::from((duty.encode)(&root));
-            match &**self {
-                Self::Web3Signer(signer) => {
-                    signer.sign(duty.class.into(), &key, body, duty.deadline).await
-                }
-            }
+            let trace = duty.trace.clone();
+            let question = Question { class: duty.class.into(), key, root, body, trace };
+            self.ask(duty.row, &question, duty.deadline).await
         };
         let (outcome, joined) =
             in_flight.join_or_ask(key, root, duty.slot, duty.deadline, ask).await;
-        let signature = outcome.map_err(|fault| NotSigned::from(Arc::clone(&fault)))?;
+        let signature = outcome.map_err(|failure| NotSigned::from(Arc::clone(&failure)))?;
         Ok(Forwarded { signature, joined })
+    }
+
+    /// Asks the set that has the key. Where that is not known, or the set says that it has the key
+    /// no more, the others are asked one after the other, each for its part of the time.
+    async fn ask(
+        &self,
+        row: RowIndex,
+        question: &Question,
+        deadline: Instant,
+    ) -> Result<Signature, UpstreamFailure> {
+        if let [only] = &*self.sets {
+            return only.sign(question, deadline).await;
+        }
+        let routing = &self.signers.routing;
+        let own = routing.set_of(row);
+        let mut failure = None;
+        let mut sets_left = u32::try_from(self.sets.len()).unwrap_or(u32::MAX);
+        for set in routing.candidates(row) {
+            let is_own = own == Some(set);
+            let left = deadline.saturating_duration_since(Instant::now());
+            let by = if is_own { deadline } else { Instant::now() + left / sets_left };
+            sets_left -= 1;
+            match self.sets[set].sign(question, by).await {
+                Ok(signature) => {
+                    if !is_own {
+                        routing.learn(row, set);
+                    }
+                    return Ok(signature);
+                }
+                Err(later) => {
+                    let has_key = is_own && !matches!(later.fault, UpstreamFault::UnknownKey);
+                    let is_refusal = matches!(later.fault, UpstreamFault::Refused);
+                    UpstreamFailure::merge(&mut failure, later);
+                    if has_key || is_refusal {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(UpstreamFailure::abandoned))
+    }
+}
+
+impl Upstream {
+    async fn sign(
+        &self,
+        question: &Question,
+        deadline: Instant,
+    ) -> Result<Signature, UpstreamFailure> {
+        match self {
+            Self::Web3Signer(replicas) => replicas.sign(question, deadline).await,
+        }
     }
 }
 

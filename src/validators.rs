@@ -124,6 +124,13 @@ pub struct KeyCounts {
     pub awaiting: u64,
 }
 
+impl KeyCounts {
+    /// Every key that was ever enrolled.
+    pub fn enrolled(&self) -> u64 {
+        self.enabled + self.disabled + self.halted
+    }
+}
+
 /// The table of keys.
 pub struct Validators {
     rows: Rows,

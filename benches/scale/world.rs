@@ -148,6 +148,11 @@ impl Gate {
     }
 }
 
+/// CPU time of this process so far.
+pub(crate) fn own_cpu() -> Duration {
+    cpu(std::process::id()).expect("it runs").0
+}
+
 /// CPU time, and whether the process has ended.
 fn cpu(pid: u32) -> Option<(Duration, bool)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -4,21 +4,25 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustls::server::WebPkiClientVerifier;
+use rustls::sign::SingleCertAndKey;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock;
 use crate::dev_signer::faults::FaultSpec;
 use crate::dev_signer::keys::KeySource;
 use crate::dev_signer::{Config, DevSigner};
+use crate::tls::{self, IdentityFiles};
 
 /// What `--help` ends with, whatever the command is introduced with.
 const WARNING: &str = "\
 NOT FOR PRODUCTION. It speaks Web3Signer's interface (sign, publicKeys, upcheck, healthcheck,
-reload) over plain HTTP, signs for whoever asks, and has NO slashing protection. It signs the
+reload) over HTTP or HTTPS, signs for whoever asks, and has NO slashing protection. It signs the
 signingRoot of a request as it is: a request without one is answered 400, and none is recomputed.
 Never give it a key that has anything at stake.";
 
@@ -51,6 +55,15 @@ pub struct DevSignerArgs {
     /// Answer every sign request this many milliseconds later
     #[arg(long, value_name = "N", default_value_t = 0)]
     delay_ms: u64,
+    /// Serve https, with this certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Serve only clients whose certificate an authority in this file (PEM) vouches for
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    client_ca: Option<PathBuf>,
     /// For load tests: answer with one fixed signature for each key, which belongs to NO message
     #[arg(long)]
     stub: bool,
@@ -89,7 +102,9 @@ pub fn run(args: DevSignerArgs) -> anyhow::Result<()> {
         .into_source(args.password_file)
         .context("one of --interop, --keystores and --key-files is needed")?;
     banner(args.stub, &args.faults)?;
-    let signer = DevSigner::start(Config {
+    let tls = tls(&args.tls_cert, &args.tls_key, &args.client_ca)?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let config = Config {
         listen: args.listen,
         listen_anywhere: args.listen_anywhere,
         source,
@@ -100,12 +115,36 @@ pub fn run(args: DevSignerArgs) -> anyhow::Result<()> {
         stub: args.stub,
         workers: thread::available_parallelism().map_or(1, NonZero::get),
         unix_ms: clock::unix_ms,
-    })?;
+    };
+    let signer = DevSigner::start_over(config, tls)?;
     tracing::info!(keys = signer.key_count(), address = %signer.address(), "development signer");
     // Whoever started this reads the port here; `println!` would panic if nobody does.
-    writeln!(io::stdout(), "listening on http://{}", signer.address())
+    writeln!(io::stdout(), "listening on {scheme}://{}", signer.address())
         .context("cannot write the address to standard output")?;
     wait_for_stop()
+}
+
+fn tls(
+    certificate: &Option<PathBuf>,
+    key: &Option<PathBuf>,
+    client_ca: &Option<PathBuf>,
+) -> anyhow::Result<Option<Arc<rustls::ServerConfig>>> {
+    let (Some(certificate), Some(key)) = (certificate.clone(), key.clone()) else {
+        return Ok(None);
+    };
+    let identity = tls::load_identity(&IdentityFiles::Pem { certificate, key })?;
+    let builder = rustls::ServerConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()?;
+    let builder = match client_ca {
+        None => builder.with_no_client_auth(),
+        Some(file) => {
+            let roots = Arc::new(tls::load_roots(file)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, tls::provider());
+            builder.with_client_cert_verifier(verifier.build()?)
+        }
+    };
+    let resolver = SingleCertAndKey::from((*identity).clone());
+    Ok(Some(Arc::new(builder.with_cert_resolver(Arc::new(resolver)))))
 }
 
 fn banner(stub: bool, faults: &[FaultSpec]) -> io::Result<()> {

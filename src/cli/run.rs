@@ -5,7 +5,6 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::Context;
-use parking_lot::Mutex;
 use slashing_db::Store;
 
 use super::scrape::Scrape;
@@ -15,13 +14,15 @@ use crate::config::{Config, RunArgs};
 use crate::control;
 use crate::enrolment::Declarations;
 use crate::eth::{DutyKind, Network};
-use crate::logging;
+use crate::logging::{self, LogLimit};
 use crate::metrics::{self, LabelValues, Metrics};
 use crate::server::{self, Server};
 use crate::sign::admission::Admission;
 use crate::sign::permissions::Permissions;
-use crate::sign::{EVENTS, Gate, LogLimit};
+use crate::sign::{EVENTS, Gate};
+use crate::trace::{ExporterConfig, Tracer};
 use crate::upstream::discovery::Discovery;
+use crate::upstream::signers::Signers;
 use crate::upstream::{InFlight, UpstreamFault};
 use crate::validators::Validators;
 
@@ -31,7 +32,7 @@ use self::listeners::serve;
 #[cfg(feature = "bench-nosync")]
 use self::signers::require_loopback;
 pub(super) use self::signers::upstream_keys;
-use self::signers::watch_upstream;
+use self::signers::watch_upstreams;
 use self::threads::{keep_lease, watch_signals, watch_store};
 
 mod access;
@@ -58,20 +59,29 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     log_configuration(&config, &network);
     let files = server::raise_fd_limit();
     let clock = Clock::System;
-    let (store, watermarks) = store::open(&config, &network, slots, &clock)
-        .context("cannot open the slashing store")?;
+    let (store, watermarks) =
+        store::open(&config, &network, slots, &clock).context("cannot open the slashing store")?;
     let store = Arc::new(store);
+    if store.has_unfinished_import() {
+        tracing::warn!(
+            event = "unfinished_import",
+            "an import was cut short: some keys may lack history that the file has; run the same \
+             import again"
+        );
+    }
     // Owning it wrote the disk and the witness; the lease that it took runs from before.
     store.renew(store::now(slots, &clock)).context("the lease ran out while the store opened")?;
     let (ends, ended) = mpsc::channel();
     watch_store(&store, &ends);
     let gate = Arc::new(assemble(&config, network, slots, &clock, &store, watermarks)?);
-    let discovery = Arc::new(Discovery::default());
     let clients = load_clients(&config, &clock, &gate.metrics.clients)?;
     watch_access(&clients)?;
+    let signers = Signers::new(&config.upstreams.sets, &gate.metrics.upstream, &clock)
+        .context("cannot speak TLS to the signers")?;
+    let discovery = Arc::new(Discovery::new(Arc::new(signers)));
     keep_lease(&gate, slots, ends.clone())?;
     serve_control(&config, &gate, slots)?;
-    watch_upstream(&config, &gate, &discovery)?;
+    watch_upstreams(&config, &gate, &discovery)?;
     watch_signals(ends)?;
     let server = serve(&config, &gate, &discovery, &clients)?;
     let metrics_address = serve_metrics(&config, &gate, &discovery, &server)?;
@@ -79,14 +89,16 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         event = "serving",
         addresses = ?server.local_addresses(),
         metrics = metrics_address.map(tracing::field::display),
-        upstream = %config.upstream.url,
+        upstreams = config.upstreams.describe(),
         keys = gate.validators.counts().enabled,
         workers = config.listen.worker_count(),
         open_files_max = files,
         "the gate is open"
     );
     let end = ended.recv().unwrap_or(End::Asked("a closed channel"));
-    shut(&config, &store, server, slots, &clock, end)
+    let exit = shut(&config, &store, server, slots, &clock, end);
+    gate.tracer.flush(LAST_SPANS);
+    exit
 }
 
 fn log_configuration(config: &Config, network: &Network) {
@@ -141,12 +153,25 @@ fn assemble(
         validators,
         admission: Admission::new(&config.limits),
         in_flight: InFlight::new(FINISHED_RESULTS_KEPT_SLOTS),
+        tracer: tracer(config, &metrics)?,
         metrics,
-        upstream_stats: Mutex::default(),
         log_limit: LogLimit::default(),
         min_target_age_epochs: config.slashing.min_target_age_epochs,
-        budget: Duration::from_millis(config.limits.request_budget_ms).min(config.upstream.timeout),
+        budget: Duration::from_millis(config.limits.request_budget_ms)
+            .min(config.upstreams.longest_timeout()),
     })
+}
+
+fn tracer(config: &Config, metrics: &Metrics) -> anyhow::Result<Tracer> {
+    let Some(endpoint) = config.tracing.endpoint.clone() else { return Ok(Tracer::off()) };
+    let exporter = ExporterConfig {
+        endpoint,
+        sample_ratio: config.tracing.sample_ratio,
+        service_name: config.tracing.service_name.clone(),
+        instance: config.listen.address.to_string(),
+        headers: config.tracing.headers.clone(),
+    };
+    Tracer::start(exporter, &metrics.trace).context("cannot start the exporter of traces")
 }
 
 fn serve_control(config: &Config, gate: &Arc<Gate>, slots: SlotClock) -> anyhow::Result<()> {
@@ -222,4 +247,6 @@ const DUTY_TYPES: [&str; DutyKind::ALL.len()] = {
 };
 /// Why nothing is signed any more is worth an answer, to what waits and to what arrives meanwhile.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// For the spans that are still to be sent when the process ends.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 const FINISHED_RESULTS_KEPT_SLOTS: u64 = 2;

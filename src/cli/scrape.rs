@@ -1,5 +1,6 @@
 //! Brings the gauges up to date before they are read.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
@@ -45,12 +46,10 @@ impl Scrape {
         metrics.web3signer.signers_loaded.set(gauge(counts.enabled));
         let synchronised = clock::health() == ClockHealth::Synchronised;
         metrics.clock_synchronised.set(i64::from(synchronised));
-        metrics.upstream.up.set(i64::from(self.discovery.reachable()));
         for class in DutyClass::ALL {
             metrics.in_flight(class).set(gauge(gate.admission.under_way_of(class) as u64));
         }
-        let retries = gate.upstream_stats.lock().iter().map(|it| it.retries.load(Relaxed)).sum();
-        raise(&metrics.upstream.retries, retries);
+        self.signers();
         self.store(metrics, &gate);
         self.connections(metrics);
     }
@@ -71,12 +70,30 @@ impl Scrape {
         *last = stats;
     }
 
+    fn signers(&self) {
+        for replica in self.discovery.signers().replicas() {
+            let metrics = &replica.metrics;
+            metrics.up.set(i64::from(replica.is_healthy()));
+            raise(&metrics.retries, replica.sum(|stats| stats.retries.load(Relaxed)));
+            let all = |counts: &[AtomicU64]| counts.iter().map(|count| count.load(Relaxed)).sum();
+            metrics.in_use.set(gauge(replica.sum(|stats| all(&stats.in_use))));
+            metrics.waiting.set(gauge(replica.sum(|stats| all(&stats.waiting))));
+            metrics.idle.set(gauge(replica.sum(|stats| stats.idle.load(Relaxed))));
+        }
+    }
+
     fn connections(&self, metrics: &Metrics) {
         let open = self.server.sum(|worker| &worker.open);
         let idle = self.server.sum(|worker| &worker.idle);
         metrics.connections_idle.set(gauge(idle));
         metrics.connections_active.set(gauge(open.saturating_sub(idle)));
         raise(&metrics.connections_refused, self.server.sum(|worker| &worker.refused));
+        let (pool, begun) = (&metrics.web3signer, self.server.sum(|worker| &worker.requests));
+        let under_way = self.server.sum(|worker| &worker.in_flight);
+        raise(&pool.pool_submitted, begun);
+        raise(&pool.pool_completed, begun.saturating_sub(under_way));
+        let refused = DutyClass::ALL.iter().map(|class| metrics.overloaded(*class).get()).sum();
+        raise(&pool.pool_rejected, refused);
     }
 }
 

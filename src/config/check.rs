@@ -5,20 +5,18 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
 
-use hyper::Uri;
 use tracing_subscriber::EnvFilter;
 
 use super::document::Document;
 use super::effective::Origin;
 use super::listeners::{RawEntrance, Surroundings};
 use super::problem::{Place, Problem, ProblemKind};
-use super::raw::{RawConfig, RawListen, RawLog, RawNetwork, RawSlashing, RawUpstream};
+use super::raw::{RawConfig, RawListen, RawLog, RawNetwork, RawSlashing};
 use super::{
     Config, ListenConfig, LogConfig, LogFormat, MetricsConfig, NETWORKS, NetworkConfig,
-    NetworkSource, SlashingConfig, UpstreamConfig, Web3SignerConfig, clients, groups, hex,
-    listeners, tls,
+    NetworkSource, SlashingConfig, Web3SignerConfig, clients, groups, hex, listeners, tls, tracing,
+    upstream,
 };
 use crate::limits::{Limits, LimitsError};
 
@@ -141,33 +139,38 @@ pub(super) fn config(
     let first = listen.as_ref().map(|listen| listen.address);
     let listeners = listeners::check(&mut checker, raw.listeners, first, &around);
     let metrics = metrics(&mut checker, raw.metrics.address.as_deref());
-    let upstream = upstream(&mut checker, raw.upstream, &limits);
+    let upstreams = upstream::check(&mut checker, raw.upstream, raw.upstreams, &limits);
     let slashing = slashing(&mut checker, raw.slashing);
     let groups = groups::check(&mut checker, raw.groups);
     let log = log(&mut checker, raw.log);
+    let tracing = tracing::check(&mut checker, raw.tracing);
     let web3signer = Web3SignerConfig {
         compat_mismatch_500: raw.web3signer.compat_mismatch_500.unwrap_or(false),
     };
-    match (network, listen, metrics, upstream, slashing, log) {
-        (Some(network), Some(listen), Some(metrics), Some(upstream), Some(slashing), Some(log))
-            if checker.problems.is_empty() =>
-        {
-            Ok(Config {
-                network,
-                listen,
-                listeners,
-                tls,
-                clients,
-                metrics,
-                upstream,
-                slashing,
-                groups,
-                limits,
-                log,
-                web3signer,
-                origins,
-            })
-        }
+    match (network, listen, metrics, upstreams, slashing, log) {
+        (
+            Some(network),
+            Some(listen),
+            Some(metrics),
+            Some(upstreams),
+            Some(slashing),
+            Some(log),
+        ) if checker.problems.is_empty() => Ok(Config {
+            network,
+            listen,
+            listeners,
+            tls,
+            clients,
+            metrics,
+            upstreams,
+            slashing,
+            groups,
+            limits,
+            log,
+            tracing,
+            web3signer,
+            origins,
+        }),
         _ => Err(checker.problems),
     }
 }
@@ -271,53 +274,6 @@ fn metrics(checker: &mut Checker<'_>, address: Option<&str>) -> Option<MetricsCo
     Some(MetricsConfig { address })
 }
 
-fn upstream(
-    checker: &mut Checker<'_>,
-    raw: RawUpstream,
-    limits: &Limits,
-) -> Option<UpstreamConfig> {
-    let url = checker.required("upstream.url", raw.url);
-    let url = url.and_then(|url| checker.valid("upstream.url", upstream_url(&url)));
-    let timeout_ms = raw.timeout_ms.unwrap_or(2_500);
-    let budget_ms = limits.request_budget_ms;
-    if timeout_ms > budget_ms {
-        let wrong = ProblemKind::TimeoutAboveBudget { timeout_ms, budget_ms };
-        checker.wrong("upstream.timeout_ms", wrong);
-    }
-    let timeout_ms = checker.range("upstream.timeout_ms", timeout_ms, 1..=60_000);
-    let connections = raw.connections_per_worker.unwrap_or(64);
-    let connections = checker.range("upstream.connections_per_worker", connections, 1..=4_096);
-    let refresh_s = raw.refresh_interval_s.unwrap_or(60);
-    let refresh_s = checker.range("upstream.refresh_interval_s", refresh_s, 1..=86_400);
-    Some(UpstreamConfig {
-        url: url?,
-        timeout: Duration::from_millis(timeout_ms?),
-        connections_per_worker: usize::try_from(connections?).ok()?,
-        refresh_interval: Duration::from_secs(refresh_s?),
-    })
-}
-
-fn upstream_url(text: &str) -> Result<Uri, ProblemKind> {
-    let wrong = || ProblemKind::NotAnHttpUrl { value: text.to_owned() };
-    let uri: Uri = text.parse().map_err(|_| wrong())?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err(ProblemKind::HttpsUpstream),
-        _ => return Err(wrong()),
-    }
-    let authority = uri.authority().ok_or_else(wrong)?;
-    if authority.as_str().contains('@') {
-        return Err(ProblemKind::UrlWithCredentials);
-    }
-    if authority.host().is_empty() {
-        return Err(wrong());
-    }
-    match uri.path_and_query().map(|path| path.as_str()) {
-        None | Some("/" | "") => Ok(uri),
-        Some(_) => Err(ProblemKind::UrlWithPath),
-    }
-}
-
 fn slashing(checker: &mut Checker<'_>, raw: RawSlashing) -> Option<SlashingConfig> {
     let directory = checker.path("slashing.directory", raw.directory);
     let witness = checker.path("slashing.witness", raw.witness);
@@ -346,8 +302,10 @@ fn log(checker: &mut Checker<'_>, raw: RawLog) -> Option<LogConfig> {
         None => Some(default.format),
         Some("plain") => Some(LogFormat::Plain),
         Some("json") => Some(LogFormat::Json),
+        Some("ecs") => Some(LogFormat::Ecs),
         Some(value) => {
-            let wrong = ProblemKind::NotOneOf { value: value.to_owned(), known: "plain, json" };
+            let wrong =
+                ProblemKind::NotOneOf { value: value.to_owned(), known: "plain, json, ecs" };
             checker.wrong("log.format", wrong);
             None
         }

@@ -79,6 +79,7 @@ impl Config {
         for client in &self.clients {
             text.push_str(&clients::as_toml(client));
         }
+        text.push_str(&self.upstreams.as_toml());
         for group in self.groups.iter() {
             text.push_str(&group_as_toml(group));
         }
@@ -95,9 +96,6 @@ impl Config {
     fn value_of(&self, path: &str) -> Option<Value> {
         let text = |text: &dyn ToString| Some(Value::String(text.to_string()));
         let integer = |number: u64| Some(Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
-        let millis = |duration: std::time::Duration| {
-            integer(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
-        };
         match path {
             "network.name" => match &self.network.source {
                 NetworkSource::Builtin(name) => text(name),
@@ -129,12 +127,9 @@ impl Config {
                 Some(address) => text(&address),
                 None => text(&"off"),
             },
-            "upstream.url" => text(&self.upstream.url.to_string().trim_end_matches('/')),
-            "upstream.timeout_ms" => millis(self.upstream.timeout),
-            "upstream.connections_per_worker" => {
-                integer(self.upstream.connections_per_worker as u64)
+            upstream if upstream.starts_with("upstream.") => {
+                self.upstreams.value_of(upstream.strip_prefix("upstream.")?)
             }
-            "upstream.refresh_interval_s" => integer(self.upstream.refresh_interval.as_secs()),
             "slashing.directory" => text(&self.slashing.directory.display()),
             "slashing.witness" => text(&self.slashing.witness.display()),
             "slashing.key_set" => text(&self.slashing.key_set),
@@ -142,8 +137,19 @@ impl Config {
             "log.format" => match self.log.format {
                 LogFormat::Plain => text(&"plain"),
                 LogFormat::Json => text(&"json"),
+                LogFormat::Ecs => text(&"ecs"),
             },
             "log.level" => text(&self.log.level),
+            "tracing.endpoint" => match &self.tracing.endpoint {
+                Some(endpoint) => text(endpoint),
+                None => text(&"off"),
+            },
+            "tracing.sample_ratio" => Some(Value::Float(self.tracing.sample_ratio)),
+            "tracing.service_name" => text(&self.tracing.service_name),
+            "tracing.headers_file" => match &self.tracing.headers_file {
+                Some(file) => text(&file.display()),
+                None => text(&""),
+            },
             "web3signer.compat_mismatch_500" => {
                 Some(Value::Boolean(self.web3signer.compat_mismatch_500))
             }

@@ -1,5 +1,5 @@
 //! The keys that have one value each: what the environment may set, and what the effective
-//! configuration shows. Key groups and fork epochs are set in the file alone.
+//! configuration shows. Key groups, sets of signers and fork epochs are set in the file alone.
 
 use crate::limits::Limits;
 
@@ -8,13 +8,15 @@ use crate::limits::Limits;
 pub(super) enum Kind {
     Text,
     Integer,
+    /// With or without a fraction.
+    Number,
     Boolean,
     /// Texts; in an environment variable separated by commas.
     List,
 }
 
 /// `section.field`, without those of `[limits]`, which all are integers.
-const FIELDS: [(&str, Kind); 31] = [
+const FIELDS: [(&str, Kind); 40] = [
     ("network.name", Kind::Text),
     ("network.config", Kind::Text),
     ("network.genesis_time", Kind::Integer),
@@ -39,12 +41,21 @@ const FIELDS: [(&str, Kind); 31] = [
     ("upstream.timeout_ms", Kind::Integer),
     ("upstream.connections_per_worker", Kind::Integer),
     ("upstream.refresh_interval_s", Kind::Integer),
+    ("upstream.tls_ca_file", Kind::Text),
+    ("upstream.tls_certificate_file", Kind::Text),
+    ("upstream.tls_key_file", Kind::Text),
+    ("upstream.tls_pkcs12_file", Kind::Text),
+    ("upstream.tls_password_file", Kind::Text),
     ("slashing.directory", Kind::Text),
     ("slashing.witness", Kind::Text),
     ("slashing.key_set", Kind::Text),
     ("slashing.min_target_age_epochs", Kind::Integer),
     ("log.format", Kind::Text),
     ("log.level", Kind::Text),
+    ("tracing.endpoint", Kind::Text),
+    ("tracing.sample_ratio", Kind::Number),
+    ("tracing.service_name", Kind::Text),
+    ("tracing.headers_file", Kind::Text),
     ("web3signer.compat_mismatch_500", Kind::Boolean),
 ];
 

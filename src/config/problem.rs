@@ -113,8 +113,19 @@ pub enum ProblemKind {
     NotHex { value: String, digits: usize },
     #[error("`{value}` must be empty or begin with / and not end with it")]
     NotAPathPrefix { value: String },
-    #[error("https is not supported yet: upstreams are reached over http only")]
-    HttpsUpstream,
+    #[error("set either upstream.url, for one signer, or [[upstreams]], for several; not both")]
+    TwoFormsOfUpstream,
+    #[error("another set of signers is named `{name}`")]
+    UpstreamNameTwice { name: String },
+    #[error("`{url}` is named twice: it would be asked twice, and no key may be in two sets")]
+    UrlTwice { url: String },
+    #[error("names files for TLS, and has no https:// URL")]
+    TlsWithoutHttps,
+    #[error(
+        "the gate's certificate needs tls_certificate_file with tls_key_file, or \
+         tls_pkcs12_file with tls_password_file"
+    )]
+    HalfAnIdentity,
     #[error("`{value}` is not a URL such as http://127.0.0.1:9100")]
     NotAnHttpUrl { value: String },
     #[error("a URL may hold no user or password: secrets are given as file paths only")]
@@ -172,6 +183,17 @@ pub enum ProblemKind {
     ListenerNameTwice { name: String },
     #[error("another listener is at {address}")]
     ListenerAddressTwice { address: SocketAddr },
+    #[error("{value} is not a part from 0 to 1")]
+    NotARatio { value: f64 },
+    #[error("`{value}` is not a number")]
+    NotANumber { value: String },
+    #[error(
+        "`{value}` is not the URL of an OTLP collector such as http://127.0.0.1:4318 (http only: \
+         run the collector's agent beside the gate), nor `off`"
+    )]
+    NotACollector { value: String },
+    #[error("{}:{line}: is not a header, `name: value`", path.display())]
+    NotAHeader { path: PathBuf, line: usize },
     #[error("{0}")]
     Limits(LimitsError),
 }

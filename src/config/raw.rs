@@ -7,6 +7,8 @@ use serde::Deserialize;
 use super::clients::RawClient;
 use super::listeners::RawListener;
 use super::tls::RawTls;
+use super::tracing::RawTracing;
+use super::upstream::{RawUpstream, RawUpstreamSet};
 use crate::limits::Limits;
 
 #[derive(Debug, Default, Deserialize)]
@@ -19,10 +21,12 @@ pub(super) struct RawConfig {
     pub(super) clients: Vec<RawClient>,
     pub(super) metrics: RawMetrics,
     pub(super) upstream: RawUpstream,
+    pub(super) upstreams: Vec<RawUpstreamSet>,
     pub(super) slashing: RawSlashing,
     pub(super) groups: Vec<RawGroup>,
     pub(super) limits: Limits,
     pub(super) log: RawLog,
+    pub(super) tracing: RawTracing,
     pub(super) web3signer: RawWeb3Signer,
 }
 
@@ -52,15 +56,6 @@ pub(super) struct RawListen {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawMetrics {
     pub(super) address: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct RawUpstream {
-    pub(super) url: Option<String>,
-    pub(super) timeout_ms: Option<u64>,
-    pub(super) connections_per_worker: Option<u64>,
-    pub(super) refresh_interval_s: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -77,12 +77,13 @@ fn every_key_is_documented_in_the_full_file() {
             fields.as_table().unwrap().keys().map(move |field| format!("{section}.{field}"))
         })
         .collect();
-    // Those of another network cannot stand beside the name of a built-in one, and others have no
-    // default.
+    // Those of another network cannot stand beside the name of a built-in one, nor those of TLS
+    // beside a signer without it; others have no default.
     let commented = |key: &str| {
         let network = ["config", "genesis_time", "genesis_validators_root"];
         key.strip_prefix("network.").is_some_and(|field| network.contains(&field))
             || key.starts_with("tls.")
+            || key.starts_with("upstream.tls_")
             || key == "listen.client"
     };
     let known: BTreeSet<String> = fields::all()
@@ -186,7 +187,7 @@ level = 'portcullis=loud'
             "portcullis.toml: slashing.witness: is required, and is not set",
             "portcullis.toml:17:11: slashing.key_set: \
              `a b` may hold letters, digits, `-`, `_` and `.` only",
-            "portcullis.toml:23:10: log.format: `xml` is not one of plain, json",
+            "portcullis.toml:23:10: log.format: `xml` is not one of plain, json, ecs",
             "portcullis.toml:24:9: log.level: `portcullis=loud` is not a log filter \
              such as info or info,portcullis::upstream=debug",
         ]
@@ -210,7 +211,6 @@ fn an_empty_file_says_what_is_required() {
 #[test]
 fn upstream_urls_are_plain_http_with_a_host() {
     for (url, wrong) in [
-        ("https://signer:9100", "https is not supported yet"),
         ("ftp://signer:9100", "is not a URL"),
         ("signer:9100", "is not a URL"),
         ("/signer", "is not a URL"),

@@ -19,7 +19,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Service;
 use super::faults::{FaultPlan, FaultSpec};
@@ -45,7 +45,11 @@ type Reply = Response<Full<Bytes>>;
 struct HangUp;
 
 /// Serves one connection until it closes or idles out.
-pub(super) async fn serve(service: Arc<Service>, stream: TcpStream, peer: SocketAddr) {
+pub(super) async fn serve(
+    service: Arc<Service>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    peer: SocketAddr,
+) {
     let handler = service_fn(|request| handle(Arc::clone(&service), peer, request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

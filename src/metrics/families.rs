@@ -79,19 +79,28 @@ families! {
          read before still holds. Alarm.";
     CERTIFICATE_EXPIRES: Gauge "portcullis_tls_certificate_expires_seconds" []
         "When the gate's own certificate expires, in seconds of Unix time; 0 without TLS.";
-    UPSTREAM_REQUESTS: Counter "portcullis_upstream_requests_total" []
-        "Signing requests sent upstream, retries included.";
-    UPSTREAM_RETRIES: Counter "portcullis_upstream_retries_total" []
-        "Requests sent again, with the same signing root, after a reset connection.";
-    UPSTREAM_ERRORS: Counter "portcullis_upstream_errors_total" ["code"]
-        "Upstream requests without a usable signature, by stable code.";
-    UPSTREAM_SECONDS: Histogram "portcullis_upstream_seconds" []
-        "From sending a request upstream to the end of its answer.";
-    UPSTREAM_REFUSALS: Counter "portcullis_upstream_refusals_total" []
-        "Duties that upstream refused (412) after we had permitted them. Alarm: the two stores \
+    UPSTREAM_REQUESTS: Counter "portcullis_upstream_requests_total" ["upstream", "replica"]
+        "Signing requests sent to a signer, those after a failover and hedges included.";
+    UPSTREAM_RETRIES: Counter "portcullis_upstream_retries_total" ["upstream", "replica"]
+        "Requests sent again to the same signer, with the same signing root, after a reset \
+         connection.";
+    UPSTREAM_ERRORS: Counter "portcullis_upstream_errors_total" ["upstream", "replica", "code"]
+        "Requests to a signer without a usable signature, by stable code.";
+    UPSTREAM_SECONDS: Histogram "portcullis_upstream_seconds" ["upstream", "replica"]
+        "From sending a request to a signer to the end of its answer.";
+    UPSTREAM_REFUSALS: Counter "portcullis_upstream_refusals_total" ["upstream", "replica"]
+        "Duties that a signer refused (412) after we had permitted them. Alarm: the two stores \
          disagree.";
-    UPSTREAM_UP: Gauge "portcullis_upstream_up" []
-        "1 while the last request to the upstream succeeded, else 0.";
+    UPSTREAM_UP: Gauge "portcullis_upstream_up" ["upstream", "replica"]
+        "1 while the signer answers and is not rested after failures, else 0.";
+    UPSTREAM_CONNECTIONS: Gauge "portcullis_upstream_connections" ["upstream", "replica", "state"]
+        "Connections to a signer: in_use by a request, idle; and waiting, requests without one.";
+    UPSTREAM_MISSING: Gauge "portcullis_upstream_keys_missing" ["upstream", "replica"]
+        "Keys that the signer lacks and another of its set has, as of the last read of its list.";
+    FAILOVERS: Counter "portcullis_failovers_total" ["upstream"]
+        "Times that another signer of the set was asked because one had failed.";
+    HEDGES: Counter "portcullis_hedges_total" ["upstream"]
+        "Times that another signer of the set was asked beside one that was late.";
     RECORDER_QUEUE: Gauge "portcullis_recorder_queue_length" []
         "Records waiting for their commit.";
     COMMIT_BATCH: Histogram "portcullis_commit_batch_records" []
@@ -110,6 +119,8 @@ families! {
         "1 while the kernel says that the clock is synchronised, else 0.";
     EVENTS: Counter "portcullis_events_total" ["event"]
         "Events raised, by name.";
+    TRACE_SPANS: Counter "portcullis_trace_spans_total" ["outcome"]
+        "Spans of sampled requests: exported, dropped (too many waited) or failed (collector).";
     BUILD_INFO: Gauge "portcullis_build_info" ["version"]
         "Always 1; the version that runs.";
     SIGNERS_LOADED: Gauge "signing_signers_loaded_count" []
@@ -127,6 +138,20 @@ families! {
     DATABASE: Summary "eth2_slashingprotection_database_duration" ["signingOperation", "quantile"]
         "As in Web3Signer: seconds until a block or an attestation was recorded; quantiles of \
          the last 1,024.";
+    MISSING_IDENTIFIER_OLD: Counter "signing_bls_missing_identifier_count" []
+        "What Web3Signer called the one with `_total` before 24.6.0.";
+    MALFORMED_OLD: Counter "http_bls_malformed_request_count" []
+        "What Web3Signer called the one with `_total` before 24.6.0.";
+    PREVENTED_OLD: Counter "eth2_slashingprotection_prevented_signings" []
+        "What Web3Signer called the one with `_total` before 24.6.0.";
+    POOL_SUBMITTED: Counter "http_vertx_worker_pool_submitted_total" ["poolType", "poolName"]
+        "As in Web3Signer: requests that a worker has begun, of any kind.";
+    POOL_COMPLETED: Counter "http_vertx_worker_pool_completed_total" ["poolType", "poolName"]
+        "As in Web3Signer: requests that a worker has ended, of any kind.";
+    POOL_REJECTED: Counter "http_vertx_worker_pool_rejected_total" ["poolType", "poolName"]
+        "As in Web3Signer: signing requests refused at once because there was no room.";
+    POOL_USAGE: Summary "http_vertx_worker_pool_usage" ["poolType", "poolName", "quantile"]
+        "As in Web3Signer: seconds a request spent with a worker; quantiles of the last 1,024.";
     RELEASE: Gauge "process_release" ["version"]
         "As in Web3Signer: always 1; the version that runs.";
     CPU_SECONDS: Counter "process_cpu_seconds_total" []

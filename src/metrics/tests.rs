@@ -15,6 +15,14 @@ const LABELS: LabelValues = LabelValues {
     events: &["upstream_refused"],
 };
 
+/// All metrics, with those of one signer.
+fn metrics() -> Metrics {
+    let metrics = Metrics::new(&LABELS);
+    let _ = metrics.upstream.set("default");
+    let _ = metrics.upstream.replica("default", "127.0.0.1:9100");
+    metrics
+}
+
 /// The value of one line of the text.
 fn value(text: &str, series: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{series} ")));
@@ -23,7 +31,7 @@ fn value(text: &str, series: &str) -> f64 {
 
 #[test]
 fn the_text_holds_every_family_of_the_table_and_no_other() {
-    let metrics = Metrics::new(&LABELS);
+    let metrics = metrics();
     // Their values are of the configuration.
     metrics.clients.requests.with_label_values(&["default", "signed"]).inc();
     metrics.clients.refused.with_label_values(&["client_unknown"]).inc();
@@ -42,7 +50,7 @@ fn the_text_holds_every_family_of_the_table_and_no_other() {
 
 #[test]
 fn every_series_has_the_labels_of_the_table() {
-    let text = Metrics::new(&LABELS).encode().unwrap();
+    let text = metrics().encode().unwrap();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let series = line.rsplit_once(' ').unwrap().0;
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
@@ -74,7 +82,7 @@ fn the_documented_table_is_the_one_that_runs() {
 
 #[test]
 fn an_answer_is_counted_by_type_verdict_and_code() {
-    let metrics = Metrics::new(&LABELS);
+    let metrics = metrics();
     let elapsed = Duration::from_millis(3);
     metrics.answered(Some(0), Verdict::Signed, "signed", elapsed);
     metrics.answered(Some(0), Verdict::Signed, "signed", elapsed);
@@ -99,7 +107,7 @@ fn an_answer_is_counted_by_type_verdict_and_code() {
 
 #[test]
 fn stages_and_classes_reach_their_own_series() {
-    let metrics = Metrics::new(&LABELS);
+    let metrics = metrics();
     for (times, stage) in (1..).zip(Stage::ALL) {
         (0..times).for_each(|_| metrics.stage(stage, Duration::from_micros(30)));
     }
@@ -122,7 +130,7 @@ fn stages_and_classes_reach_their_own_series() {
 
 #[test]
 fn quantiles_are_those_of_the_last_observations() {
-    let metrics = Metrics::new(&LABELS);
+    let metrics = metrics();
     let recorded = &metrics.web3signer.attestation_recorded;
     (0..5_000).for_each(|_| recorded.observe(Duration::from_secs(9)));
     (1..=1_024).for_each(|ms| recorded.observe(Duration::from_millis(ms)));
@@ -136,13 +144,34 @@ fn quantiles_are_those_of_the_last_observations() {
     assert_eq!(value(&text, &series("0.5")), 0.512);
     assert_eq!(value(&text, &series("0.95")), 0.973);
     assert_eq!(value(&text, &series("0.99")), 1.014);
+    let usage = "http_vertx_worker_pool_usage_count\
+                 {poolType=\"worker\",poolName=\"vert.x-worker-thread\"}";
+    metrics.answered(None, Verdict::Rejected, "broken_json", Duration::from_millis(7));
+    assert_eq!(value(&metrics.encode().unwrap(), usage), 1.0);
     let blocks = series("0.5").replace("attestation", "block");
     assert!(value(&text, &blocks).is_nan());
 }
 
 #[test]
+fn dashboards_from_before_the_suffix_find_the_same_numbers() {
+    let metrics = Metrics::new(&LABELS);
+    metrics.web3signer.missing_identifier.inc_by(2);
+    metrics.web3signer.malformed.inc_by(3);
+    metrics.web3signer.prevented.inc_by(4);
+    let text = metrics.encode().unwrap();
+    for (name, count) in [
+        ("signing_bls_missing_identifier_count", 2.0),
+        ("http_bls_malformed_request_count", 3.0),
+        ("eth2_slashingprotection_prevented_signings", 4.0),
+    ] {
+        assert_eq!(value(&text, name), count, "{name}");
+        assert_eq!(value(&text, &format!("{name}_total")), count, "{name}_total");
+    }
+}
+
+#[test]
 fn the_process_is_measured() {
-    let text = Metrics::new(&LABELS).encode().unwrap();
+    let text = metrics().encode().unwrap();
     assert!(value(&text, "process_resident_memory_bytes") > 1e6);
     assert!(value(&text, "process_open_fds") >= 3.0);
     assert!(value(&text, "process_max_fds") >= value(&text, "process_open_fds"));
@@ -160,7 +189,7 @@ fn get(address: std::net::SocketAddr, request: &str) -> String {
 
 #[test]
 fn the_listener_serves_the_metrics_and_its_health() {
-    let metrics = Arc::new(Metrics::new(&LABELS));
+    let metrics = Arc::new(metrics());
     metrics.set_before_scrape(|metrics| metrics.store.queue_length.set(17));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let any = "127.0.0.1:0".parse().unwrap();

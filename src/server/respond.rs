@@ -92,6 +92,16 @@ pub fn public_keys(body: Bytes) -> Answer {
     answer(StatusCode::OK, Some(JSON), body)
 }
 
+/// The list of keys, while it is not known: no key is enrolled, and not all signers have said which
+/// keys they have.
+pub fn keys_unknown() -> Answer {
+    error(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "no key is enrolled, and not every signer has been asked yet which keys it has",
+        "keys_unknown",
+    )
+}
+
 /// `GET /upcheck`: `OK` whatever the client accepts; some ask for JSON and would get a 406.
 pub fn upcheck() -> Answer {
     answer(StatusCode::OK, Some(TEXT), Bytes::from_static(b"OK"))

@@ -14,6 +14,7 @@ use crate::clients::{Client, Session};
 use crate::clock::Stopwatch;
 use crate::metrics::Stage;
 use crate::sign::{Arrival, Fault, NotSigned, Path};
+use crate::trace::{Ids, RequestTrace, X_REQUEST_ID};
 use crate::upstream::discovery::Discovery;
 use crate::web3signer::response::{Check, Format, Health, up_or_down};
 use crate::web3signer::route::{Route, route};
@@ -35,6 +36,7 @@ pub struct Api {
     bodies: Bodies,
     discovery: Arc<Discovery>,
     dialect: Arc<Dialect>,
+    ids: Ids,
 }
 
 impl Api {
@@ -45,7 +47,7 @@ impl Api {
         discovery: Arc<Discovery>,
         dialect: Arc<Dialect>,
     ) -> Self {
-        Self { path, bodies, discovery, dialect }
+        Self { path, bodies, discovery, dialect, ids: Ids::default() }
     }
 
     async fn sign(
@@ -54,22 +56,33 @@ impl Api {
         request: Request<Incoming>,
         client: Arc<Client>,
         session: &Session,
+        trace: RequestTrace,
     ) -> Answer {
         let accept = request.headers().get_all(ACCEPT).iter();
         let format = Format::negotiate(accept.filter_map(|value| value.to_str().ok()));
         let body = self.bodies.read(request.into_body());
-        let result =
-            self.path.sign(Arrival { client, peer: session.peer(), identifier, body }).await;
+        let peer = session.peer();
+        let result = self.path.sign(Arrival { client, peer, identifier, trace, body }).await;
         let respond = Stopwatch::start();
         let answer = respond::signing(&result, format, self.dialect.compat);
         self.path.gate().metrics.stage(Stage::Respond, respond.elapsed());
         answer
     }
 
+    /// The enabled keys, whatever the signers say. A client takes a short list at its word and stops
+    /// its validators: before there is anything to go by, there is no list.
+    fn public_keys(&self) -> Answer {
+        let validators = &self.path.gate().validators;
+        if !self.discovery.signers().routing.all_read() && validators.counts().enrolled() == 0 {
+            return respond::keys_unknown();
+        }
+        respond::public_keys(validators.published())
+    }
+
     fn health(&self) -> Health {
         let gate = self.path.gate();
         let counts = gate.validators.counts();
-        let upstream = self.discovery.reachable();
+        let signers = self.discovery.signers();
         let store = gate.store.fault(gate.clock.now().boot);
         Health::of(vec![
             Check { id: "default-check", status: up_or_down(true), data: None },
@@ -89,20 +102,20 @@ impl Api {
                 status: up_or_down(store.is_none()),
                 data: store.map(|reason| serde_json::json!({ "reason": reason.to_string() })),
             },
-            Check { id: "upstream-check", status: up_or_down(upstream), data: None },
+            Check {
+                id: "upstream-check",
+                status: up_or_down(signers.any_reachable()),
+                data: Some(signers.health()),
+            },
         ])
     }
 
-    fn host_allowed(&self, request: &Request<Incoming>) -> bool {
-        let allowed = &self.dialect.hosts_allowed;
-        let host = || request.headers().get(HOST)?.to_str().ok().map(host_name);
-        allowed.is_empty()
-            || host().is_some_and(|host| allowed.iter().any(|name| name.eq_ignore_ascii_case(host)))
-    }
-}
-
-impl Service for Api {
-    async fn call(self: Rc<Self>, request: Request<Incoming>, session: Rc<Session>) -> Answer {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        session: &Session,
+        trace: RequestTrace,
+    ) -> Answer {
         if !self.host_allowed(&request) {
             return respond::host_not_allowed();
         }
@@ -119,9 +132,9 @@ impl Service for Api {
         match found {
             Ok(Route::Sign { identifier }) => {
                 let identifier = identifier.to_owned();
-                self.sign(identifier, request, client, &session).await
+                self.sign(identifier, request, client, session, trace).await
             }
-            Ok(Route::PublicKeys) => respond::public_keys(self.path.gate().validators.published()),
+            Ok(Route::PublicKeys) => self.public_keys(),
             Ok(Route::Upcheck) => respond::upcheck(),
             Ok(Route::Healthcheck) => respond::health(&self.health()),
             Ok(Route::Reload) if request.method() == hyper::Method::POST => {
@@ -132,6 +145,24 @@ impl Service for Api {
             Ok(Route::Refused { reason }) => respond::not_offered(reason),
             Err(no_route) => respond::no_route(no_route),
         }
+    }
+
+    fn host_allowed(&self, request: &Request<Incoming>) -> bool {
+        let allowed = &self.dialect.hosts_allowed;
+        let host = || request.headers().get(HOST)?.to_str().ok().map(host_name);
+        allowed.is_empty()
+            || host().is_some_and(|host| allowed.iter().any(|name| name.eq_ignore_ascii_case(host)))
+    }
+}
+
+impl Service for Api {
+    async fn call(self: Rc<Self>, request: Request<Incoming>, session: Rc<Session>) -> Answer {
+        let gate = self.path.gate();
+        let trace = RequestTrace::begin(request.headers(), &self.ids, &gate.tracer, &gate.clock);
+        let request_id = trace.request_id.header();
+        let mut answer = self.answer(request, &session, trace).await;
+        answer.headers_mut().insert(X_REQUEST_ID, request_id);
+        answer
     }
 
     fn on_panic(&self) -> Answer {

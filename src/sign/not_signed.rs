@@ -13,7 +13,7 @@ use crate::eth::{DutyKind, Epoch, Root, RootError, Slot, Version};
 use crate::limits::DutyClass;
 use crate::metrics::Verdict;
 use crate::server::body::BodyError;
-use crate::upstream::UpstreamFault;
+use crate::upstream::UpstreamFailure;
 use crate::web3signer::request::RequestError;
 
 /// A request that got no signature.
@@ -166,7 +166,7 @@ pub enum Rejection {
 pub enum Fault {
     /// The signer could not be asked, or answered wrongly.
     #[error("{0}")]
-    Upstream(Arc<UpstreamFault>),
+    Upstream(Arc<UpstreamFailure>),
     /// The slashing store could not record the duty.
     #[error(transparent)]
     Store(RecordError),
@@ -216,9 +216,9 @@ impl From<RecordError> for NotSigned {
     }
 }
 
-impl From<Arc<UpstreamFault>> for NotSigned {
-    fn from(fault: Arc<UpstreamFault>) -> Self {
-        Self::Failed(Fault::Upstream(fault)) // shared: twins wait for one answer
+impl From<Arc<UpstreamFailure>> for NotSigned {
+    fn from(failure: Arc<UpstreamFailure>) -> Self {
+        Self::Failed(Fault::Upstream(failure)) // shared: twins wait for one answer
     }
 }
 

@@ -1,21 +1,16 @@
 //! Step 9: what is said of a request, in figures and in words. One exit, never skipped.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::{Fault, Gate, NotSigned, Refusal, Rejection, Signed};
 use crate::clients::Client;
-use crate::clock::{Now, Stopwatch};
+use crate::clock::Stopwatch;
 use crate::eth::{Duty, DutyKind, SigningRoot};
 use crate::metrics::{Stage, Verdict};
+use crate::trace::{RequestId, RequestTrace, TraceHeaders};
 use crate::upstream::{Forwarded, UpstreamFault};
 use crate::web3signer::request::SigningRequest;
-
-#[cfg(test)]
-mod tests;
 
 /// What has become known of a request on its way.
 pub(super) struct Account {
@@ -26,6 +21,7 @@ pub(super) struct Account {
     times: Times,
     root: Option<SigningRoot>,
     joined: bool,
+    trace: RequestTrace,
     whole: Stopwatch,
     stage: Stopwatch,
 }
@@ -40,17 +36,23 @@ struct Times {
 }
 
 impl Account {
-    pub(super) fn open(client: &Arc<Client>, peer: SocketAddr, identifier: &str) -> Self {
+    pub(super) fn open(
+        client: Arc<Client>,
+        peer: SocketAddr,
+        identifier: &str,
+        trace: RequestTrace,
+    ) -> Self {
         let (whole, stage) = (Stopwatch::start(), Stopwatch::start());
         let identifier = identifier.chars().take(IDENTIFIER_CHARS_MAX).collect();
         Self {
-            client: Arc::clone(client),
+            client,
             peer,
             identifier,
             kind: None,
             times: Times::default(),
             root: None,
             joined: false,
+            trace,
             whole,
             stage,
         }
@@ -59,6 +61,7 @@ impl Account {
     pub(super) fn done(&mut self, gate: &Gate, stage: Stage) {
         let elapsed = self.stage.lap();
         gate.metrics.stage(stage, elapsed);
+        self.trace.stage(stage, &self.whole);
         let web3signer = &gate.metrics.web3signer;
         match (stage, self.kind) {
             (Stage::Record, Some(DutyKind::Attestation)) => {
@@ -66,9 +69,6 @@ impl Account {
             }
             (Stage::Record, Some(DutyKind::Block | DutyKind::BlockV2)) => {
                 web3signer.block_recorded.observe(elapsed);
-            }
-            (Stage::Forward, _) if !self.joined => {
-                gate.metrics.upstream.seconds.observe(elapsed.as_secs_f64());
             }
             (_, _) => {}
         }
@@ -90,7 +90,17 @@ impl Account {
         self.done(gate, Stage::Forward);
     }
 
-    pub(super) fn close(self, gate: &Gate, result: &Result<Signed, NotSigned>) {
+    /// What the request is called.
+    pub(super) fn request_id(&self) -> &RequestId {
+        &self.trace.request_id
+    }
+
+    /// What the signer is told of the trace.
+    pub(super) fn outgoing(&self) -> Option<TraceHeaders> {
+        self.trace.outgoing()
+    }
+
+    pub(super) fn close(mut self, gate: &Gate, result: &Result<Signed, NotSigned>) {
         let (verdict, code) = match result {
             Ok(_) => (Verdict::Signed, "ok"),
             Err(not_signed) => (not_signed.verdict(), not_signed.code()),
@@ -103,6 +113,7 @@ impl Account {
             Ok(_) => self.log_signed(),
             Err(not_signed) => self.log_not_signed(gate, not_signed),
         }
+        self.export(gate, verdict, code);
     }
 
     fn count(&self, gate: &Gate, result: &Result<Signed, NotSigned>) {
@@ -110,11 +121,7 @@ impl Account {
         match result {
             Ok(_) => {
                 metrics.web3signer.permitted.inc();
-                if self.joined {
-                    metrics.joins.inc();
-                } else {
-                    metrics.upstream.requests.inc();
-                }
+                metrics.joins.inc_by(u64::from(self.joined));
             }
             Err(NotSigned::Refused(Refusal::Slashable(_))) => metrics.web3signer.prevented.inc(),
             Err(NotSigned::Refused(_)) => {}
@@ -122,22 +129,47 @@ impl Account {
                 metrics.web3signer.missing_identifier.inc();
             }
             Err(NotSigned::Rejected(_)) => metrics.web3signer.malformed.inc(),
-            Err(NotSigned::Failed(Fault::Upstream(fault))) => {
-                metrics.upstream.requests.inc();
-                metrics.upstream.errors.with_label_values(&[fault.code()]).inc();
-                if matches!(**fault, UpstreamFault::Refused) {
-                    metrics.upstream.refusals.inc();
-                }
-            }
-            Err(NotSigned::Failed(_)) => {}
+            Err(NotSigned::Failed(_)) => {} // each replica that was asked has counted its own
         }
         if let Err(not_signed) = result {
             metrics.events.with_label_values(&[event(not_signed)]).inc();
         }
     }
 
+    /// Gives the span of a sampled request to the exporter.
+    fn export(&mut self, gate: &Gate, verdict: Verdict, code: &'static str) {
+        let name = self.kind.map_or("sign", DutyKind::as_str);
+        let Some(mut span) = self.trace.span(name, self.whole.elapsed()) else { return };
+        let attributes = &mut span.attributes;
+        attributes.push(("client.address", self.peer.to_string().into()));
+        attributes.push(("portcullis.pubkey", self.identifier.as_str().into()));
+        attributes.push(("portcullis.verdict", verdict.as_str().into()));
+        attributes.push(("portcullis.code", code.into()));
+        attributes.push(("portcullis.joined", self.joined.into()));
+        if let Some(kind) = self.kind {
+            attributes.push(("portcullis.duty", kind.as_str().into()));
+        }
+        if let Some(root) = self.root {
+            attributes.push(("portcullis.signing_root", root.to_string().into()));
+        }
+        for (name, number) in [
+            ("portcullis.slot", self.times.slot),
+            ("portcullis.epoch", self.times.epoch),
+            ("portcullis.source_epoch", self.times.source),
+            ("portcullis.target_epoch", self.times.target),
+        ] {
+            attributes.extend(number.map(|number| (name, number.into())));
+        }
+        span.failed = (verdict == Verdict::Failed).then_some(code);
+        gate.tracer.offer(span);
+    }
+
     fn log_signed(&self) {
         tracing::debug!(
+            event = SIGNED,
+            request_id = %self.trace.request_id,
+            trace_id = self.trace.trace_id().map(tracing::field::display),
+            span_id = self.trace.span_id().map(tracing::field::display),
             kind = self.kind.map(DutyKind::as_str),
             pubkey = self.identifier,
             root = self.root.map(tracing::field::display),
@@ -162,9 +194,13 @@ impl Account {
             ($level:ident, $message:literal) => {
                 tracing::$level!(
                     event = event(not_signed),
+                    request_id = %self.trace.request_id,
+                    trace_id = self.trace.trace_id().map(tracing::field::display),
+                    span_id = self.trace.span_id().map(tracing::field::display),
                     code,
                     reason = %not_signed,
                     cause = cause(not_signed),
+                    attempts = attempts(not_signed),
                     kind = self.kind.map(DutyKind::as_str),
                     pubkey = self.identifier,
                     root = self.root.map(tracing::field::display),
@@ -195,13 +231,17 @@ fn event(not_signed: &NotSigned) -> &'static str {
     match not_signed {
         NotSigned::Refused(_) => REFUSED,
         NotSigned::Rejected(_) => REJECTED,
-        NotSigned::Failed(Fault::Upstream(fault)) if matches!(**fault, UpstreamFault::Refused) => {
+        NotSigned::Failed(Fault::Upstream(failure))
+            if matches!(failure.fault, UpstreamFault::Refused) =>
+        {
             UPSTREAM_REFUSED
         }
         NotSigned::Failed(_) => FAILED,
     }
 }
 
+/// Of log lines alone: signatures have counters of their own.
+const SIGNED: &str = "signed";
 const REFUSED: &str = "refused";
 const REJECTED: &str = "rejected";
 const FAILED: &str = "failed";
@@ -214,13 +254,21 @@ pub const EVENTS: [&str; 4] = [REFUSED, REJECTED, FAILED, UPSTREAM_REFUSED];
 /// The chain of causes behind `error`, in one line.
 fn cause(error: &NotSigned) -> Option<String> {
     let error: &dyn std::error::Error = match error {
-        NotSigned::Failed(Fault::Upstream(fault)) => &**fault, // behind an `Arc`, it is no source
+        NotSigned::Failed(Fault::Upstream(failure)) => &failure.fault,
         other => other,
     };
     let causes: Vec<String> = std::iter::successors(error.source(), |cause| cause.source())
         .map(ToString::to_string)
         .collect();
     (!causes.is_empty()).then(|| causes.join(": "))
+}
+
+/// The replicas that were asked in vain, if any were.
+fn attempts(not_signed: &NotSigned) -> Option<String> {
+    match not_signed {
+        NotSigned::Failed(Fault::Upstream(failure)) => Some(failure.attempts()),
+        NotSigned::Failed(_) | NotSigned::Refused(_) | NotSigned::Rejected(_) => None,
+    }
 }
 
 impl Times {
@@ -249,35 +297,5 @@ impl Times {
     }
 }
 
-/// Keeps a flood of one kind of bad request from filling the log's disk: so many lines a second and
-/// code, and the number of those left out in the next line. The metrics count every one.
-#[derive(Debug, Default)]
-pub struct LogLimit(Mutex<HashMap<&'static str, Said>>);
-
-#[derive(Debug, Default)]
-struct Said {
-    second: u64,
-    lines: u32,
-    unsaid: u64,
-}
-
-impl LogLimit {
-    /// `Some` if a line for `code` may be written now: how many were left out since the last one.
-    pub(crate) fn may_say(&self, code: &'static str, now: Now) -> Option<u64> {
-        let mut codes = self.0.lock();
-        let said = codes.entry(code).or_default();
-        if said.second != now.unix_s() {
-            (said.second, said.lines) = (now.unix_s(), 0);
-        }
-        if said.lines >= LINES_PER_SECOND_MAX {
-            said.unsaid += 1;
-            return None;
-        }
-        said.lines += 1;
-        Some(std::mem::take(&mut said.unsaid))
-    }
-}
-
-const LINES_PER_SECOND_MAX: u32 = 50;
 /// A public key has 98 with its `0x`; what a stranger sends in its place may be as long as a head.
 const IDENTIFIER_CHARS_MAX: usize = 128;

@@ -28,6 +28,7 @@ use bytes::Bytes;
 use hyper::header::HeaderValue;
 use hyper::http;
 use hyper::{Method, Uri};
+use rustls::pki_types::ServerName;
 use tokio::time::{Instant, sleep, timeout_at};
 
 pub use self::pool::{CLASSES, Class};
@@ -36,6 +37,8 @@ pub use self::stats::ClientStats;
 use self::connection::{Connection, Failure};
 use self::pool::{Place, Pool};
 use self::stats::increment;
+use super::tls::SignerTls;
+use crate::trace::{TRACEPARENT, TRACESTATE, TraceHeaders};
 
 /// The upstream closes idle connections after 30 s (Web3Signer's default); ours end well before.
 const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(20);
@@ -45,6 +48,8 @@ const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(20);
 pub struct ClientConfig {
     /// `host:port`. A name is resolved at each connect, and all its addresses are tried.
     pub authority: String,
+    /// How `https` is spoken; `None` for plain `http`.
+    pub tls: Option<Arc<SignerTls>>,
     /// Put before every path; empty, or `/prefix` without a slash at its end.
     pub path_prefix: String,
     /// Connections, used and idle, of this client.
@@ -66,6 +71,9 @@ pub enum ConfigError {
     /// `authority` is not `host:port`.
     #[error("the upstream's authority `{0}` is not `host:port`")]
     Authority(String),
+    /// The host of `authority` is nothing that a certificate can be for.
+    #[error("`{0}` is neither a name nor an address, so that no certificate can be for it")]
+    ServerName(String),
     /// `path_prefix` is neither empty nor a path.
     #[error("the upstream's path prefix `{0}` must begin with `/` and not end with it")]
     PathPrefix(String),
@@ -89,6 +97,8 @@ pub struct Call {
     pub content_type: Option<HeaderValue>,
     /// The body, which may be sent twice.
     pub body: Bytes,
+    /// The trace that it belongs to, if any.
+    pub trace: Option<TraceHeaders>,
     /// When the answer is of no use any more: waiting, connecting and reading all end here.
     pub deadline: Instant,
     /// The largest body that the answer may have, in bytes.
@@ -126,6 +136,9 @@ pub enum UpstreamError {
     /// No connection could be made.
     #[error("could not connect to the upstream")]
     Connect(#[source] io::Error),
+    /// The signer is there, and TLS with it failed: one side does not trust the other.
+    #[error("no TLS connection to the upstream could be made")]
+    Tls(#[source] io::Error),
     /// The deadline passed, or, at [`Stage::Connect`], the connect timeout.
     #[error("the upstream did not answer in time ({stage:?})")]
     Timeout {
@@ -158,6 +171,7 @@ impl UpstreamError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Connect(_) => "upstream_connect",
+            Self::Tls(_) => "upstream_tls",
             Self::Timeout { stage: Stage::Queue } => "upstream_timeout_queue",
             Self::Timeout { stage: Stage::Connect } => "upstream_timeout_connect",
             Self::Timeout { stage: Stage::Response } => "upstream_timeout_response",
@@ -176,6 +190,7 @@ impl UpstreamError {
 pub struct Client {
     config: ClientConfig,
     host: HeaderValue,
+    server_name: Option<ServerName<'static>>, // of `https` alone
     pool: Rc<Pool<Box<Connection>>>,
     stats: Arc<ClientStats>,
 }
@@ -189,9 +204,11 @@ impl Client {
     /// What the configuration gets wrong.
     pub fn new(config: ClientConfig) -> Result<Rc<Self>, ConfigError> {
         let host = check(&config)?;
+        let server_name =
+            config.tls.as_ref().map(|_| server_name(&config.authority)).transpose()?;
         let stats = Arc::<ClientStats>::default();
         let pool = Pool::new(&config, Arc::clone(&stats));
-        let client = Rc::new(Self { host, pool, config, stats });
+        let client = Rc::new(Self { host, server_name, pool, config, stats });
         let weak = Rc::downgrade(&client);
         let pause = client.config.idle_timeout / 4;
         tokio::task::spawn_local(async move {
@@ -269,13 +286,15 @@ impl Client {
 
     async fn connect(&self) -> Result<Box<Connection>, UpstreamError> {
         let by = Instant::now() + self.config.connect_timeout;
-        let result = Connection::connect(&self.config.authority, by).await;
+        let tls = self.config.tls.as_deref().zip(self.server_name.as_ref());
+        let result = Connection::connect(&self.config.authority, tls, by).await;
         increment(match &result {
             Ok(_) => &self.stats.connects,
             Err(_) => &self.stats.connect_failures,
         });
         result.map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => UpstreamError::Timeout { stage: Stage::Connect },
+            _ if is_of_tls(&error) => UpstreamError::Tls(error),
             _ => UpstreamError::Connect(error),
         })
     }
@@ -297,6 +316,10 @@ impl Client {
         headers.insert(http::header::CONNECTION, HeaderValue::from_static("keep-alive"));
         if let Some(content_type) = &call.content_type {
             headers.insert(http::header::CONTENT_TYPE, content_type.clone());
+        }
+        if let Some(trace) = &call.trace {
+            headers.insert(TRACEPARENT, trace.parent.clone());
+            headers.extend(trace.state.clone().map(|state| (TRACESTATE, state)));
         }
         Ok(request)
     }
@@ -329,6 +352,17 @@ fn check(config: &ClientConfig) -> Result<HeaderValue, ConfigError> {
         return Err(ConfigError::OutOfRange("shares of the classes"));
     }
     HeaderValue::from_str(&config.authority).map_err(|_| authority())
+}
+
+/// Whom the certificate of `host:port` must be for.
+fn server_name(authority: &str) -> Result<ServerName<'static>, ConfigError> {
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let host = host.trim_matches(['[', ']']).to_owned();
+    ServerName::try_from(host).map_err(|_| ConfigError::ServerName(authority.to_owned()))
+}
+
+fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
 impl From<Failure> for UpstreamError {

@@ -1,28 +1,35 @@
-//! Which keys the signer has, and whether it can be reached.
+//! Which keys the signers have, and which signers can be reached.
 //!
-//! On the control runtime, away from the signing path: asks `/upcheck` every few seconds and
-//! `publicKeys` now and then, on `POST /reload`, and when the signer comes back. What it learns
+//! On a runtime of its own, away from the signing path: asks every replica `/upcheck` every few
+//! seconds and `publicKeys` now and then, on `POST /reload`, and when one comes back. What it learns
 //! never shortens the list that the gate publishes: a key leaves that only by being disabled.
+//!
+//! A set is read when one of its replicas has given its whole list. The keys of a set are those of
+//! all its replicas together; when one of them does not answer, what it had said still counts.
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use super::UpstreamFault;
+use super::replica::Replica;
+use super::signers::Signers;
 use super::web3signer::Web3Signer;
 use crate::clock;
 use crate::sign::Gate;
-use crate::validators::{UpstreamDifference, Validators};
 use crate::web3signer::response::ReloadStatus;
 
-/// What is known of the signer.
+mod keys;
+
+use keys::{KeyLists, Refresh};
+
+/// What is known of the signers.
 #[derive(Debug)]
 pub struct Discovery {
-    reachable: AtomicBool,
+    signers: Arc<Signers>,
     reload: Mutex<Reload>,
     wake: Notify,
 }
@@ -32,7 +39,7 @@ enum Reload {
     Idle,
     Running,
     Completed { unix_s: u64 },
-    Failed { unix_s: u64, error: String },
+    Failed { unix_s: u64, is_partial: bool, error: String },
 }
 
 /// A reload is under way already.
@@ -42,33 +49,33 @@ pub struct ReloadRefused;
 /// How often what is asked, and how long an answer may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
-    /// Between two `/upcheck`.
+    /// Between two `/upcheck` of one replica.
     pub upcheck_interval: Duration,
+    /// For the answer to it.
+    pub upcheck_timeout: Duration,
     /// Between two `publicKeys`.
     pub refresh_interval: Duration,
-    /// For one answer.
-    pub timeout: Duration,
+    /// For one list of keys.
+    pub key_list_timeout: Duration,
     /// The longest list of keys, in bytes.
     pub key_list_bytes_max: usize,
 }
 
-impl Default for Discovery {
-    fn default() -> Self {
-        Self {
-            reachable: AtomicBool::new(true), // until it is known not to be: doubt is no outage
-            reload: Mutex::new(Reload::Idle),
-            wake: Notify::new(),
-        }
-    }
-}
+/// A replica with the connections over which it is watched.
+pub type Watched = (Arc<Replica>, Rc<Web3Signer>);
 
 impl Discovery {
-    /// Whether the signer answered when it was last asked.
-    pub fn reachable(&self) -> bool {
-        self.reachable.load(Ordering::Relaxed)
+    /// Nothing is known of `signers` yet.
+    pub fn new(signers: Arc<Signers>) -> Self {
+        Self { signers, reload: Mutex::new(Reload::Idle), wake: Notify::new() }
     }
 
-    /// Asks for the signer's keys anew.
+    /// The signers.
+    pub fn signers(&self) -> &Arc<Signers> {
+        &self.signers
+    }
+
+    /// Asks all signers for their keys anew.
     ///
     /// # Errors
     /// While that is under way already.
@@ -88,91 +95,118 @@ impl Discovery {
             Reload::Idle => ("idle", None, None),
             Reload::Running => ("running", None, None),
             Reload::Completed { unix_s } => ("completed", Some(*unix_s), None),
-            Reload::Failed { unix_s, error } => ("failed", Some(*unix_s), Some(error.clone())),
+            Reload::Failed { unix_s, is_partial, error } => {
+                let status = if *is_partial { "completed_with_errors" } else { "failed" };
+                (status, Some(*unix_s), Some(error.clone()))
+            }
         };
         ReloadStatus { status, last_operation_time: ended.map(clock::iso8601), last_error: error }
     }
 
-    /// Watches `signer` for ever. Runs until it is dropped.
+    /// Watches the signers for ever; `sets` holds the replicas of each set, in the order of the
+    /// configuration. Runs until it is dropped, where `spawn_local` works.
     pub async fn watch(
         self: Arc<Self>,
-        signer: Rc<Web3Signer>,
+        sets: Vec<Vec<Watched>>,
         gate: Arc<Gate>,
         schedule: Schedule,
     ) {
-        let mut refresh_due = true;
-        let mut since_refresh = Duration::ZERO;
+        for (replica, signer) in sets.iter().flatten() {
+            let (replica, signer) = (Arc::clone(replica), Rc::clone(signer));
+            tokio::task::spawn_local(Arc::clone(&self).upcheck(replica, signer, schedule));
+        }
+        tokio::task::spawn_local(Arc::clone(&self).renew_tls(schedule.upcheck_interval));
+        let mut lists = KeyLists::new(Arc::clone(&self.signers), sets);
         loop {
-            let was_reachable = self.reachable();
-            let up = signer.upcheck(clock::deadline(schedule.timeout)).await;
-            self.note_reachable(was_reachable, up);
-            let asked_for = matches!(*self.reload.lock(), Reload::Running);
-            if asked_for || self.reachable() && (refresh_due || !was_reachable) {
-                let result = self.refresh(&signer, &gate.validators, schedule).await;
-                refresh_due = result.is_err();
-                since_refresh = Duration::ZERO;
-                self.ended(result, gate.clock.now().unix_s());
-            }
-            let woken = tokio::time::timeout(schedule.upcheck_interval, self.wake.notified()).await;
-            since_refresh += schedule.upcheck_interval;
-            refresh_due |= woken.is_ok() || since_refresh >= schedule.refresh_interval;
+            let refresh = lists.refresh(&gate.validators, schedule).await;
+            let is_owed = refresh.failed.iter().any(|(replica, _)| replica.is_reachable());
+            self.ended(refresh, gate.clock.now().unix_s());
+            let pause = match is_owed {
+                true => RETRY.min(schedule.refresh_interval),
+                false => schedule.refresh_interval,
+            };
+            // Woken by a reload, or by a replica that is back.
+            let _ = tokio::time::timeout(pause, self.wake.notified()).await;
         }
     }
 
-    fn note_reachable(&self, was: bool, up: Result<(), UpstreamFault>) {
-        self.reachable.store(up.is_ok(), Ordering::Relaxed);
-        match up {
-            Ok(()) if !was => tracing::info!(event = "upstream_up", "the signer answers again"),
-            Err(fault) if was => tracing::error!(
-                event = "upstream_down",
-                reason = %fault,
-                cause = std::error::Error::source(&fault).map(tracing::field::display),
-                "the signer does not answer; nothing can be signed"
-            ),
-            Ok(()) | Err(_) => {}
-        }
-    }
-
-    async fn refresh(
-        &self,
-        signer: &Web3Signer,
-        validators: &Validators,
+    /// Asks one replica whether it is there, for ever.
+    async fn upcheck(
+        self: Arc<Self>,
+        replica: Arc<Replica>,
+        signer: Rc<Web3Signer>,
         schedule: Schedule,
-    ) -> Result<(), UpstreamFault> {
-        let deadline = clock::deadline(schedule.timeout);
-        let keys = signer.public_keys(deadline, schedule.key_list_bytes_max).await?;
-        let UpstreamDifference { newly_awaiting, missing } = validators.seen_at_upstream(&keys);
-        if !newly_awaiting.is_empty() {
-            tracing::warn!(
-                event = "awaiting_enrolment",
-                keys = newly_awaiting.len(),
-                first = %newly_awaiting[0],
-                "the signer has keys that nobody has enrolled; they are neither published nor signed \
-                 for until `portcullis keys enrol` or `portcullis slashing import` declares them"
-            );
+    ) {
+        loop {
+            let fault = signer.upcheck(clock::deadline(schedule.upcheck_timeout)).await.err();
+            let was = replica.note_reachable(fault.is_none(), Instant::now());
+            let (upstream, name) = (&*replica.upstream, &*replica.name);
+            match fault {
+                None if !was => {
+                    tracing::info!(
+                        event = "upstream_up",
+                        upstream,
+                        replica = name,
+                        "a signer answers again"
+                    );
+                    self.wake.notify_one(); // its keys may be others now
+                }
+                Some(fault) if was => tracing::error!(
+                    event = "upstream_down",
+                    upstream,
+                    replica = name,
+                    reason = %fault,
+                    cause = std::error::Error::source(&fault).map(tracing::field::display),
+                    set_reachable = self.set_reachable(upstream),
+                    "a signer does not answer; while no other of its set does, none of its keys can \
+                     be signed for"
+                ),
+                None | Some(_) => {}
+            }
+            tokio::time::sleep(schedule.upcheck_interval).await;
         }
-        if !missing.is_empty() {
-            tracing::error!(
-                event = "missing_at_upstream",
-                keys = missing.len(),
-                first = %missing[0],
-                "the signer lacks keys that are enabled here; their duties will fail"
-            );
-        }
-        Ok(())
     }
 
-    fn ended(&self, result: Result<(), UpstreamFault>, unix_s: u64) {
-        *self.reload.lock() = match result {
-            Ok(()) => Reload::Completed { unix_s },
-            Err(fault) => {
-                tracing::error!(
-                    event = "key_refresh_failed",
-                    reason = %fault,
-                    "could not read the signer's list of keys; the published list stays as it is"
-                );
-                Reload::Failed { unix_s, error: fault.to_string() }
+    /// Reads certificates and keys again when their files have changed, for ever.
+    async fn renew_tls(self: Arc<Self>, interval: Duration) {
+        loop {
+            tokio::time::sleep(interval).await;
+            for set in &self.signers.sets {
+                let Some(tls) = &set.tls else { continue };
+                match tls.reload_if_changed() {
+                    Ok(false) => {}
+                    Ok(true) => tracing::info!(
+                        event = "upstream_tls_reloaded",
+                        upstream = %set.name,
+                        "new connections to the signers use the files as they are now"
+                    ),
+                    Err(error) => tracing::error!(
+                        event = "upstream_tls_not_reloaded",
+                        upstream = %set.name,
+                        reason = crate::enrolment::with_causes(&error),
+                        "the files for TLS to the signers have changed and cannot be used; what was \
+                         read before stays in force"
+                    ),
+                }
             }
+        }
+    }
+
+    fn set_reachable(&self, upstream: &str) -> bool {
+        self.signers.sets.iter().any(|set| &*set.name == upstream && set.is_reachable())
+    }
+
+    fn ended(&self, refresh: Refresh, unix_s: u64) {
+        let Refresh { is_complete, failed } = refresh;
+        *self.reload.lock() = if failed.is_empty() {
+            Reload::Completed { unix_s }
+        } else {
+            let error = failed.iter().map(|(replica, fault)| format!("{replica:?}: {fault}"));
+            let error = error.collect::<Vec<_>>().join("; ");
+            Reload::Failed { unix_s, is_partial: is_complete, error }
         };
     }
 }
+
+/// The list of a replica that is there and did not give it is asked for again after this.
+const RETRY: Duration = Duration::from_secs(4);

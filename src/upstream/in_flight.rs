@@ -14,14 +14,14 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::UpstreamFault;
 use super::client::{Stage, UpstreamError};
+use super::{UpstreamFailure, UpstreamFault};
 use crate::eth::{PublicKey, Signature, SigningRoot, Slot};
 
 #[cfg(test)]
 mod tests;
 
-type Outcome = Result<Signature, Arc<UpstreamFault>>;
+type Outcome = Result<Signature, Arc<UpstreamFailure>>;
 type Key = (PublicKey, SigningRoot);
 
 struct Entry {
@@ -62,7 +62,7 @@ impl InFlight {
         ask: impl FnOnce() -> F,
     ) -> (Outcome, bool)
     where
-        F: Future<Output = Result<Signature, UpstreamFault>>,
+        F: Future<Output = Result<Signature, UpstreamFailure>>,
     {
         let sender = loop {
             let mut receiver = match self.enter((key, root), slot) {
@@ -72,10 +72,10 @@ impl InFlight {
             let joined = match timeout_at(deadline, receiver.wait_for(Option::is_some)).await {
                 Ok(Ok(outcome)) => outcome.clone(),
                 Ok(Err(_)) => None, // the first one vanished without a result
-                Err(_) => return (Err(Arc::new(OUT_OF_TIME.into())), true),
+                Err(_) => return (Err(Arc::new(UpstreamFault::from(OUT_OF_TIME).into())), true),
             };
-            match joined.unwrap_or_else(|| Err(Arc::new(UpstreamFault::Abandoned))) {
-                Err(fault) if !fault.is_verdict() && Instant::now() < deadline => {}
+            match joined.unwrap_or_else(|| Err(Arc::new(UpstreamFailure::abandoned()))) {
+                Err(failure) if !failure.fault.is_verdict() && Instant::now() < deadline => {}
                 outcome => return (outcome, true),
             }
         };

@@ -1,6 +1,7 @@
 //! A signer that speaks Web3Signer's API over HTTP.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::Method;
@@ -9,8 +10,9 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::UpstreamFault;
-use super::client::{CLASSES, Call, Class, Client, Response};
+use super::client::{CLASSES, Call, Class, Client, ClientStats, Response};
 use crate::eth::{PublicKey, Signature};
+use crate::trace::TraceHeaders;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,11 @@ impl Web3Signer {
         Self { client, answer_bytes_max }
     }
 
+    /// The counters of its client.
+    pub fn stats(&self) -> Arc<ClientStats> {
+        self.client.stats()
+    }
+
     /// Asks for one signature. `body` is our own encoding of what was checked.
     ///
     /// # Errors
@@ -38,6 +45,7 @@ impl Web3Signer {
         key: &PublicKey,
         body: Bytes,
         deadline: Instant,
+        trace: Option<&TraceHeaders>,
     ) -> Result<Signature, UpstreamFault> {
         let call = Call {
             class,
@@ -46,6 +54,7 @@ impl Web3Signer {
             accept: JSON,
             content_type: Some(JSON),
             body,
+            trace: trace.cloned(),
             deadline,
             response_bytes_max: self.answer_bytes_max,
         };
@@ -94,6 +103,7 @@ impl Web3Signer {
             accept: ANY,
             content_type: None,
             body: Bytes::new(),
+            trace: None,
             deadline,
             response_bytes_max,
         };

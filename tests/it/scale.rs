@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 
 use portcullis::bls::SecretKey;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use crate::support::{self, GVR, Options, World, attestation, binary, key, randao
 const MANY: u64 = 20_000;
 
 /// The interop keys after those of the signer: nothing here asks for their signatures.
-fn many_keys() -> Vec<String> {
+static MANY_KEYS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let indices: Vec<u64> = (1_000..1_000 + MANY).collect();
     let bytes = |index: &u64| SecretKey::interop(*index).public_key().to_bytes();
@@ -25,7 +26,7 @@ fn many_keys() -> Vec<String> {
             .collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     })
-}
+});
 
 /// A command on the running gate that is not waited for.
 fn begin(world: &World, arguments: &[&str]) -> std::process::Child {
@@ -63,7 +64,7 @@ fn lines_of(output: &Output) -> (String, String) {
 fn many_keys_are_enrolled_while_others_sign() {
     let mut world = World::start(Options::default());
     let own: Vec<String> = (0..4).map(key).collect();
-    let many = many_keys();
+    let many = &*MANY_KEYS;
     fs::write(world.path("keys.txt"), many.join("\n")).unwrap();
     let enrol = ["keys", "enrol", "--config", "gate.toml", "--new", "--keys-file", "keys.txt"];
     let mut enrolling = begin(&world, &enrol);
@@ -83,7 +84,7 @@ fn many_keys_are_enrolled_while_others_sign() {
     assert!(signed >= 4);
 
     // Published at once, in the order of enrolment, and counted without a walk.
-    let all: Vec<String> = own.iter().chain(&many).cloned().collect();
+    let all: Vec<String> = own.iter().chain(many).cloned().collect();
     assert_eq!(published(&world), all);
     assert_eq!(counts(&mut http), [MANY + 4, 0, 0, 0]);
 
@@ -113,7 +114,7 @@ fn many_keys_are_enrolled_while_others_sign() {
 #[test]
 fn an_enrolment_that_is_killed_half_way_is_a_prefix_and_goes_on() {
     let mut world = World::start(Options { enrol: false, ..Options::default() });
-    let many = many_keys();
+    let many = &*MANY_KEYS;
     fs::write(world.path("keys.txt"), many.join("\n")).unwrap();
     let enrol = ["keys", "enrol", "--config", "gate.toml", "--new", "--keys-file", "keys.txt"];
     let enrolling = begin(&world, &enrol);
@@ -134,13 +135,13 @@ fn an_enrolment_that_is_killed_half_way_is_a_prefix_and_goes_on() {
     let rest = many.len() - durable.len();
     assert_eq!(stdout.trim(), format!("enrolled as new: {rest}"));
     assert!(stderr.ends_with(&format!("not done: {}\n", durable.len())));
-    assert_eq!(published(&world), many);
+    assert_eq!(&published(&world), many);
 }
 
 #[test]
 fn an_import_that_is_killed_half_way_leaves_every_key_whole() {
     let mut world = World::start(Options { enrol: false, ..Options::default() });
-    let many = many_keys();
+    let many = &*MANY_KEYS;
     let (source, target) = (world.epoch() - 2, world.epoch() - 1);
     let slot = target * 32;
     let data: Vec<Value> = many

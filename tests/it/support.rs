@@ -119,17 +119,24 @@ impl World {
 
     /// Starts the signer again, where it was before.
     pub(crate) fn start_signer(&mut self, listen: &str) {
+        let keys = self.keys.to_string();
+        let mut arguments = vec!["--interop", &keys, "--log", "signed.jsonl"];
+        arguments.extend(self.signer_args.iter().map(String::as_str));
+        self.signer = Some(self.spawn_signer(listen, &arguments));
+    }
+
+    /// Starts another signer in the world's folder.
+    pub(crate) fn spawn_signer(&self, listen: &str, arguments: &[&str]) -> Process {
         let mut command = Command::new(binary());
-        command.args(["dev-signer", "--interop", &self.keys.to_string(), "--listen", listen]);
-        command.args(["--log", "signed.jsonl"]).args(&self.signer_args);
+        command.args(["dev-signer", "--listen", listen]).args(arguments);
         command.current_dir(self.dir.path()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("the signer starts");
         let mut line = String::new();
         let output = child.stdout.take().expect("piped");
         BufReader::new(output).read_line(&mut line).expect("the signer says where it listens");
-        let address = line.trim().strip_prefix("listening on http://").expect(&line);
+        let address = line.trim().rsplit_once("://").expect(&line).1;
         let address = address.parse().expect("an address");
-        self.signer = Some(Process { child, address });
+        Process { child, address }
     }
 
     /// Writes a configuration; `extra` goes at its end.

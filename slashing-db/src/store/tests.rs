@@ -15,6 +15,7 @@ mod eip3076;
 mod keys;
 mod model;
 mod one_live_copy;
+mod race;
 
 const OPEN: Bounds =
     Bounds { target_epoch_min: 0, target_epoch_max: u64::MAX, slot_max: u64::MAX, counted_max: 1 };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::signers::client_config;
+use super::signers::connect;
 use crate::clients::Clients;
 use crate::config::{Config, ListenerConfig};
 use crate::limits::Limits;
@@ -15,10 +15,7 @@ use crate::server::respond::Compat;
 use crate::server::service::{Api, Dialect};
 use crate::server::{self, Server, ServerLimits};
 use crate::sign::{Gate, Path};
-use crate::upstream::Upstream;
-use crate::upstream::client::Client;
 use crate::upstream::discovery::Discovery;
-use crate::upstream::web3signer::Web3Signer;
 
 pub(super) fn serve(
     config: &Config,
@@ -36,15 +33,12 @@ pub(super) fn serve(
         hosts_allowed: if any_host { Vec::new() } else { config.listen.host_allowlist.clone() },
         compat: Compat { mismatch_500: config.web3signer.compat_mismatch_500 },
     });
-    let client = client_config(config, config.upstream.connections_per_worker);
-    let answer_bytes_max = config.limits.upstream_answer_bytes_max;
+    let config_of_signers = config.clone();
     let (gate, discovery) = (Arc::clone(gate), Arc::clone(discovery));
     Ok(Server::start(listeners, workers, server_limits(&config.limits), move |context| {
-        let client =
-            Client::new(client.clone()).expect("checked when the configuration was loaded");
-        gate.upstream_stats.lock().push(client.stats());
-        let signer = Web3Signer::new(client, answer_bytes_max);
-        let path = Path::new(Arc::clone(&gate), Rc::new(Upstream::Web3Signer(signer)));
+        let upstreams = connect(&config_of_signers, discovery.signers())
+            .expect("checked when the configuration was loaded");
+        let path = Path::new(Arc::clone(&gate), Rc::new(upstreams));
         Rc::new(Api::new(path, context.bodies, Arc::clone(&discovery), Arc::clone(&dialect)))
     })?)
 }

@@ -40,6 +40,7 @@ fn every_flag_sets_its_key() {
         data_dir: Some("/var/lib/store".to_owned()),
         log_format: Some("json".to_owned()),
         log_level: Some("debug".to_owned()),
+        web3signer: Default::default(),
     };
     let config = load_with(MINIMAL, &[], args).1.unwrap();
     let set = config.settings().into_iter().filter(|s| s.origin == Origin::CommandLine);
@@ -80,7 +81,7 @@ fn wrong_variables_are_refused_by_name_and_all_at_once() {
         ("PORTCULLIS_LISTEN_ADRESS", "127.0.0.1:2"),
         ("PORTCULLIS_LISTEN_WORKERS", "+2"),
         ("PORTCULLIS_NETWORK_FORK_EPOCHS", "{}"),
-        ("PORTCULLIS_UPSTREAM_URL", "https://signer:9100"),
+        ("PORTCULLIS_UPSTREAM_URL", "https://signer:9100/path"),
     ];
     assert_eq!(
         problems_of(load_with(MINIMAL, &environment, RunArgs::default())),
@@ -91,7 +92,7 @@ fn wrong_variables_are_refused_by_name_and_all_at_once() {
             "PORTCULLIS_LISTEN_WORKERS: listen.workers: `+2` is not an integer from 0 on",
             "PORTCULLIS_NETWORK_FORK_EPOCHS: no such setting",
             "PORTCULLIS_UPSTREAM_URL: upstream.url: \
-             https is not supported yet: upstreams are reached over http only",
+             a path or query in the upstream's URL is not supported: give http://host:port",
         ]
     );
 }

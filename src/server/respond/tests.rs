@@ -112,7 +112,7 @@ fn every_not_signed() -> Vec<(u16, NotSigned)> {
         Refusal::Halted,
     ]);
     let faults =
-        upstream_faults().into_iter().map(|fault| Fault::Upstream(Arc::new(fault))).chain([
+        upstream_faults().into_iter().map(|fault| Fault::Upstream(Arc::new(fault.into()))).chain([
             Fault::Store(RecordError::Poisoned),
             Fault::Store(RecordError::ShuttingDown),
             Fault::RecordTimeout,

@@ -64,7 +64,7 @@ async fn a_round_of_a_core_has_no_more_turns_than_it_says() {
     core.run_until(async {
         let mut before = 0;
         while worked.get() < 4 * REGISTRATIONS_PER_ROUND {
-            tokio::task::yield_now().await;
+            yield_now().await;
             assert!(worked.get() - before <= REGISTRATIONS_PER_ROUND, "in one round");
             before = worked.get();
         }

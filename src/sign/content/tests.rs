@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::limits::Limits;
+use crate::logging::LogLimit;
 use crate::metrics::{LabelValues, Metrics};
 use crate::sign::admission::Admission;
 use crate::sign::permissions::Permissions;
-use crate::sign::report::LogLimit;
 use crate::tests::{CHAIN, EPOCH, Rig, at, network};
 use crate::upstream::InFlight;
 use crate::validators::Validators;
@@ -45,7 +45,7 @@ fn gate(gloas: Option<u64>) -> Gate {
             upstream_errors: &[],
             events: &[],
         })),
-        upstream_stats: Default::default(),
+        tracer: Default::default(),
         log_limit: LogLimit::default(),
         min_target_age_epochs: 2,
         budget: Duration::from_secs(1),
@@ -71,7 +71,8 @@ fn attestation(slot: u64, source: u64, target: u64) -> Value {
 /// The code with which step 3 turns the request away at `now`; empty when it does not.
 fn code_at(gate: &Gate, request: &Value, now: Now) -> &'static str {
     let request = request::parse(request.to_string().as_bytes()).unwrap();
-    root(gate, &request, now).map_or_else(|not_signed| not_signed.code(), |_| "")
+    root(gate, &request, now, &RequestId::Made(1))
+        .map_or_else(|not_signed| not_signed.code(), |_| "")
 }
 
 fn code(gate: &Gate, request: &Value) -> &'static str {

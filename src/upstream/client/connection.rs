@@ -14,12 +14,15 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::CONTENT_TYPE;
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::client::TlsStream;
 
 use super::{Response, Stage};
+use crate::upstream::tls::SignerTls;
 
 /// What is sent.
 pub(super) type Request = hyper::Request<Full<Bytes>>;
@@ -66,7 +69,13 @@ impl Connection {
     /// Resolves `host:port` and connects to the first of its addresses that answers.
     ///
     /// An address that does not answer uses up its part of the time, not that of the others.
-    pub(super) async fn connect(authority: &str, by: Instant) -> io::Result<Box<Self>> {
+    ///
+    /// With `tls` the signer there must prove that it is the one named.
+    pub(super) async fn connect(
+        authority: &str,
+        tls: Option<(&SignerTls, &ServerName<'static>)>,
+        by: Instant,
+    ) -> io::Result<Box<Self>> {
         let resolved = timeout_at(by, lookup_host(authority)).await.map_err(timed_out)??;
         let addresses: Vec<SocketAddr> = resolved.collect();
         let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -74,15 +83,18 @@ impl Connection {
             let left = by.saturating_duration_since(Instant::now());
             let part = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
             match timeout(part, TcpStream::connect(address)).await.map_err(timed_out) {
-                Ok(Ok(stream)) => return Self::handshake(stream).await,
+                Ok(Ok(stream)) => {
+                    stream.set_nodelay(true)?;
+                    let stream = timeout_at(by, Stream::over(stream, tls)).await;
+                    return Self::handshake(stream.map_err(timed_out)??).await;
+                }
                 Ok(Err(failed)) | Err(failed) => error = failed,
             }
         }
         Err(error)
     }
 
-    async fn handshake(stream: TcpStream) -> io::Result<Box<Self>> {
-        stream.set_nodelay(true)?;
+    async fn handshake(stream: Stream) -> io::Result<Box<Self>> {
         let bytes_read = Rc::new(Cell::new(0));
         let io = Counted { stream, bytes_read: Rc::clone(&bytes_read) };
         let handshake = http1::Builder::new().handshake(TokioIo::new(io)).await;
@@ -177,9 +189,43 @@ fn timed_out(_: Elapsed) -> io::Error {
     io::ErrorKind::TimedOut.into()
 }
 
-/// A socket that counts what is read from it.
+/// What the bytes go through.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    async fn over(
+        stream: TcpStream,
+        tls: Option<(&SignerTls, &ServerName<'static>)>,
+    ) -> io::Result<Self> {
+        match tls {
+            None => Ok(Self::Plain(stream)),
+            Some((tls, name)) => Ok(Self::Tls(Box::new(tls.connect(name.clone(), stream).await?))),
+        }
+    }
+}
+
+/// Calls the same method of either stream.
+macro_rules! either {
+    ($stream:expr, $pinned:ident => $call:expr) => {
+        match $stream {
+            Stream::Plain(stream) => {
+                let $pinned = Pin::new(stream);
+                $call
+            }
+            Stream::Tls(stream) => {
+                let $pinned = Pin::new(stream);
+                $call
+            }
+        }
+    };
+}
+
+/// A stream that counts what is read from it.
 struct Counted {
-    stream: TcpStream,
+    stream: Stream,
     bytes_read: Rc<Cell<u64>>,
 }
 
@@ -190,7 +236,7 @@ impl AsyncRead for Counted {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        ready!(either!(&mut self.stream, stream => stream.poll_read(cx, buf)))?;
         let read = (buf.filled().len() - before) as u64;
         self.bytes_read.set(self.bytes_read.get() + read);
         Poll::Ready(Ok(()))
@@ -203,7 +249,7 @@ impl AsyncWrite for Counted {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        either!(&mut self.stream, stream => stream.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -211,18 +257,18 @@ impl AsyncWrite for Counted {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        either!(&mut self.stream, stream => stream.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        either!(&self.stream, stream => stream.is_write_vectored())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        either!(&mut self.stream, stream => stream.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        either!(&mut self.stream, stream => stream.poll_shutdown(cx))
     }
 }

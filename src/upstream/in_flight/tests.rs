@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::*;
+use crate::upstream::UpstreamFault;
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(3)
@@ -51,7 +52,9 @@ async fn twins_share_one_answer_and_a_late_one_gets_it_too() {
 async fn a_failure_is_shared_and_forgotten() {
     let map = InFlight::new(2);
     let (fault, _) = map
-        .join_or_ask(key(1), root(1), Slot(1), soon(), || async { Err(UpstreamFault::UnknownKey) })
+        .join_or_ask(key(1), root(1), Slot(1), soon(), || async {
+            Err(UpstreamFault::UnknownKey.into())
+        })
         .await;
     assert!(fault.is_err());
     assert!(map.is_empty());
@@ -68,7 +71,7 @@ async fn a_twin_whose_first_one_fails_for_want_of_time_asks_for_itself() {
     let map = InFlight::new(2);
     let hung = || async {
         tokio::time::sleep(Duration::from_secs(2)).await;
-        Err(UpstreamFault::Status(500))
+        Err(UpstreamFault::Status(500).into())
     };
     let first = map.join_or_ask(key(1), root(1), Slot(5), soon(), hung);
     let asked = Cell::new(0);
@@ -108,7 +111,7 @@ async fn a_verdict_of_the_signer_is_for_all_twins() {
     let map = InFlight::new(2);
     let first = map.join_or_ask(key(1), root(1), Slot(5), soon(), || async {
         tokio::task::yield_now().await;
-        Err(UpstreamFault::Refused)
+        Err(UpstreamFault::Refused.into())
     });
     let twin = map.join_or_ask(key(1), root(1), Slot(5), soon(), || async { unreachable!() });
     let (first, twin) = tokio::join!(first, twin);

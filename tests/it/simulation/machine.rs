@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use portcullis::clock::{Clock, ManualClock, Now, SlotClock};
 use portcullis::config::{Config, RunArgs};
 use portcullis::eth::Network;
+use portcullis::logging::LogLimit;
 use portcullis::metrics::{LabelValues, Metrics};
 use portcullis::sign::admission::Admission;
 use portcullis::sign::permissions::Permissions;
-use portcullis::sign::{EVENTS, Gate, LogLimit};
+use portcullis::sign::{EVENTS, Gate};
 use portcullis::upstream::{InFlight, UpstreamFault};
 use portcullis::validators::Validators;
 use slashing_db::testing::{Fault, MemoryDisk};
@@ -151,7 +151,7 @@ impl Machine {
             admission: Admission::new(&CONFIG.limits),
             in_flight: InFlight::new(2),
             metrics: Arc::clone(&METRICS),
-            upstream_stats: Mutex::default(),
+            tracer: Default::default(),
             log_limit: LogLimit::default(),
             min_target_age_epochs: CONFIG.slashing.min_target_age_epochs,
             budget: Duration::from_secs(2),

@@ -5,9 +5,9 @@ use super::*;
 const BOUNDS: ImportBounds = ImportBounds { epoch_max: 101, slot_max: 3_300 };
 
 /// One key's records: (source, target, root) and (slot, root).
-type Records<'a> = (u8, &'a [(u64, u64, u8)], &'a [(u64, u8)]);
+pub(super) type Records<'a> = (u8, &'a [(u64, u64, u8)], &'a [(u64, u8)]);
 
-fn file(keys: &[Records<'_>]) -> String {
+pub(super) fn file(keys: &[Records<'_>]) -> String {
     let root = |byte: &u8| SigningRoot([*byte; 32]);
     let data = keys.iter().map(|(number, votes, blocks)| {
         let votes = votes.iter().map(|(source, target, byte)| {
@@ -272,8 +272,10 @@ fn keys_that_are_begun_together_share_a_commit_and_each_hears_of_its_own() {
     // The first may have been taken alone, before the others came.
     assert!(disk.commits() <= before + 2, "{} commits", disk.commits() - before);
 
+    disk.pause();
     disk.fail_commit(0, Fault::Io);
     let begun: Vec<_> = (200..210).map(|number| begin(number).unwrap()).collect();
+    disk.resume();
     for enrolling in begun {
         assert!(matches!(enrolling.wait(), Err(EnrolError::NotWritten(_))));
     }
