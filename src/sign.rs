@@ -23,6 +23,7 @@ use std::time::Duration;
 use slashing_db::{Recorder, Store};
 use tokio::time::timeout_at;
 
+use crate::clients::Client;
 use crate::clock::{Clock, Now, SlotClock, deadline};
 use crate::eth::{Duty, Epoch, Network, PublicKey, Root, Signature, SigningRoot};
 use crate::limits::DutyClass;
@@ -88,7 +89,9 @@ pub struct Gate {
 
 /// A request as it came in, its body still on the wire.
 pub struct Arrival<B> {
-    /// Who sent it.
+    /// Whose it is.
+    pub client: Arc<Client>,
+    /// Where it came from.
     pub peer: SocketAddr,
     /// The last segment of its path.
     pub identifier: String,
@@ -128,8 +131,8 @@ impl Path {
     where
         B: Future<Output = Result<ReceivedBody, BodyError>>,
     {
-        let Arrival { peer, identifier, trace, body } = arrival;
-        let mut account = Account::open(peer, &identifier, trace);
+        let Arrival { client, peer, identifier, trace, body } = arrival;
+        let mut account = Account::open(client, peer, &identifier, trace);
         let result = self.try_sign(&identifier, body, &mut account).await;
         account.close(&self.gate, &result);
         result
