@@ -37,6 +37,8 @@ pub(crate) struct Sample {
 /// More than this from anybody else, and the run is done again.
 pub(crate) const FOREIGN_CORES_MAX: f64 = 0.3;
 const ATTEMPTS: u32 = 4;
+/// As many rounds of votes as measuring a burst may use up.
+pub(crate) const ROUNDS_PER_BURST_MAX: u32 = 2 * ATTEMPTS;
 const WARM_UP: Duration = Duration::from_millis(300);
 
 /// How a run is done.

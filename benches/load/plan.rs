@@ -12,10 +12,11 @@ use super::Options;
 use super::cpu::pin_self;
 use super::generator::Shape;
 use super::keys::{self, KeyHex};
-use super::measure::{Run, Subject, measure};
+use super::lighthouse::Lighthouse;
+use super::measure::{ROUNDS_PER_BURST_MAX, Run, Subject, measure};
+use super::ours::{Ours, fdatasync};
 use super::report::{Report, median};
 use super::requests::Votes;
-use super::stores::{Lighthouse, Ours, fdatasync};
 use super::subjects::{self, Cores, GateOptions, Process};
 
 /// Keys behind the subjects whose cost is compared.
@@ -34,6 +35,7 @@ const AT_RATE: &str = "5,000/s, 64 connections";
 const DURABLE: &str = "gate, durable";
 const CHECKS: &str = "gate, checks only";
 const DURABLE_FEW: &str = "gate, durable, 1,024 keys";
+const VERIFIED: &str = "gate, durable, verified";
 const DURABLE_MANY: &str = "gate, durable, all keys";
 
 struct Bench<'a> {
@@ -101,7 +103,7 @@ impl Bench<'_> {
         workers: usize,
     ) -> GateOptions<'a> {
         let folder = self.folder.join(name);
-        GateOptions { binary, folder, keys_file: &keys.file, stub, workers, extra: "" }
+        GateOptions { binary, folder, keys_file: &keys.file, stub, workers, verify: "off" }
     }
 
     fn fdatasync(&mut self) -> io::Result<()> {
@@ -226,9 +228,34 @@ impl Bench<'_> {
                 }
             }
         }
+        drop(gate);
+        self.verified(&cores)?;
+        self.burst_verdicts();
+        Ok(())
+    }
+
+    /// A slot's burst of which every signature is verified before it is released.
+    fn verified(&mut self, cores: &Cores) -> anyhow::Result<()> {
+        let keys = KeySet::new(&self.folder, KEYS)?;
+        let rounds = u64::from(self.options.runs * ROUNDS_PER_BURST_MAX) + 2;
+        let stub = subjects::stub(&keys.file, rounds, &cores.load)?;
+        let options = self.gate("verified", &keys, stub.address, &self.options.gate, 2);
+        let gate = subjects::gate(&GateOptions { verify: "always", ..options }, cores)?;
+        let mut gate = keys.subject(VERIFIED, &gate)?;
+        let shape = Shape::Burst { requests: BURST, within: BURST_WITHIN };
+        for _ in 0..self.options.runs {
+            let run = Run { shape, connections: BURST_CONNECTIONS };
+            let sample = measure(&mut gate, stub.tree(), run)?;
+            self.report.add(&burst_name(BURST), gate.name, sample);
+        }
+        Ok(())
+    }
+
+    fn burst_verdicts(&mut self) {
         let (load, subject) = (burst_name(BURST), DURABLE);
-        let worst = |sample: &super::measure::Sample| sample.elapsed_ms;
-        if let Some(done) = self.report.median(&load, subject, worst) {
+        let done_after =
+            |report: &Report, name| report.median(&load, name, |sample| sample.elapsed_ms);
+        if let Some(done) = done_after(&self.report, subject) {
             let window = BURST_WITHIN.as_secs_f64() * 1e3;
             self.report.at_most(
                 "gate, durable: 16,000 due within 500 ms answered after, in windows",
@@ -238,6 +265,12 @@ impl Bench<'_> {
                 "",
             );
         }
+        if let Some(done) = done_after(&self.report, VERIFIED) {
+            let what = "gate, durable and verified: the same burst answered after";
+            self.report.at_most(what, done / 1e3, 4.0, None, " s");
+        }
+        let errors = self.report.errors();
+        self.report.at_most("answers other than a signature, in all", errors as f64, 0.0, None, "");
         let throughput = |report: &Report, connections| {
             report.median(&two_cores(connections), DURABLE, |sample| sample.per_second)
         };
@@ -246,7 +279,6 @@ impl Bench<'_> {
             let what = "gate, durable: throughput over 4 connections to that over 64, two cores";
             self.report.at_least(what, four / all, 0.8, "");
         }
-        Ok(())
     }
 
     /// Durable checks per second, beside a transaction of SQLite for each.

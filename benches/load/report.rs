@@ -76,6 +76,11 @@ impl Report {
         Some(median(row.samples.iter().map(figure)))
     }
 
+    /// Answers that were not a signature, over all that was measured.
+    pub(crate) fn errors(&self) -> u64 {
+        self.rows.iter().flat_map(|row| &row.samples).map(|sample| sample.errors).sum()
+    }
+
     /// Holds a figure against an upper bound.
     pub(crate) fn at_most(
         &mut self,

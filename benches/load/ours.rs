@@ -1,5 +1,4 @@
-//! What one check costs that is durable when it is answered: the slashing store here, and a
-//! transaction of SQLite as Lighthouse makes one for each check.
+//! What one check costs that is durable when it is answered, in the slashing store.
 
 #![allow(clippy::disallowed_methods)] // it measures time
 
@@ -9,7 +8,6 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hdrhistogram::Histogram;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use rustix::time::{ClockId, clock_gettime};
 use slashing_db::{
     BootTime, Bounds, Enrolment, GenesisValidatorsRoot, InitParams, Message, Now, OpenParams,
@@ -31,7 +29,7 @@ pub(crate) fn fdatasync(folder: &Path, times: u32) -> io::Result<Duration> {
     Ok(Duration::from_nanos(took.value_at_quantile(0.5)))
 }
 
-fn vote(round: u64) -> SignedAttestation {
+pub(crate) fn vote(round: u64) -> SignedAttestation {
     let mut root = [7; 32];
     root[..8].copy_from_slice(&round.to_be_bytes());
     SignedAttestation {
@@ -41,11 +39,15 @@ fn vote(round: u64) -> SignedAttestation {
     }
 }
 
-fn key(row: u32) -> PublicKey {
+pub(crate) fn key(row: u32) -> PublicKey {
     let mut bytes = [0x80; 48];
     bytes[44..].copy_from_slice(&row.to_be_bytes());
     PublicKey(bytes)
 }
+
+/// Time bounds nothing here.
+const BOUNDS: Bounds =
+    Bounds { target_epoch_min: 0, target_epoch_max: 1 << 32, slot_max: 1 << 37, counted_max: 0 };
 
 /// The slashing store on disk, with keys enough for many votes at once.
 pub(crate) struct Ours {
@@ -110,7 +112,7 @@ impl Ours {
     /// # Panics
     /// If a vote is refused, or there are fewer keys than are under way.
     pub(crate) fn per_second(&mut self, batch: usize, lasting: Duration) -> io::Result<f64> {
-        self.store.renew(now()?).map_err(io::Error::other)?;
+        self.renew()?;
         let start = Instant::now();
         let mut checks = 0;
         let mut written: Vec<Pending> = Vec::new();
@@ -123,15 +125,30 @@ impl Ours {
         Ok(checks as f64 / start.elapsed().as_secs_f64())
     }
 
+    /// Checks so many votes at once, and waits until all are durable.
+    ///
+    /// # Panics
+    /// As [`Ours::per_second`].
+    pub(crate) fn record(&mut self, batch: usize) {
+        wait(self.submit(batch));
+    }
+
+    /// Holds a vote against the watermarks of the next key, and records nothing.
+    pub(crate) fn check(&mut self) -> bool {
+        self.next += 1;
+        let keys = self.watermarks.len();
+        let message = Message::Attestation(vote(u64::MAX >> 33));
+        self.watermarks[self.next % keys].check(&message, &BOUNDS).is_ok()
+    }
+
+    /// Renews the lease, which ends after a minute.
+    pub(crate) fn renew(&self) -> io::Result<()> {
+        self.store.renew(now()?).map_err(io::Error::other)
+    }
+
     /// Checks a vote of each of the next `batch` keys, and hands its record over.
     fn submit(&mut self, batch: usize) -> Vec<Pending> {
         let recorder = self.store.recorder();
-        let bounds = Bounds {
-            target_epoch_min: 0,
-            target_epoch_max: 1 << 32,
-            slot_max: 1 << 37,
-            counted_max: 0,
-        };
         let keys = self.watermarks.len();
         assert!(2 * batch <= keys, "a key votes once in what is under way");
         let submit = |_| {
@@ -139,7 +156,7 @@ impl Ours {
             self.next += 1;
             let place = recorder.reserve(Priority::Attestation).expect("room in the queue");
             let message = Message::Attestation(vote(round as u64));
-            let checked = self.watermarks[row].check(&message, &bounds);
+            let checked = self.watermarks[row].check(&message, &BOUNDS);
             checked.expect("a vote for a later epoch").record(place)
         };
         (0..batch).map(submit).collect()
@@ -151,97 +168,3 @@ fn wait(pending: Vec<Pending>) {
         let _permit = one.wait().expect("a good disk");
     }
 }
-
-/// Lighthouse's slashing database: its schema, statements and transaction for each attestation
-/// (`validator_client/slashing_protection/src/slashing_database.rs`), over one connection.
-pub(crate) struct Lighthouse {
-    connection: Connection,
-    keys: u32,
-    next: u64,
-}
-
-impl Lighthouse {
-    /// A new database of `keys` keys in `folder`.
-    pub(crate) fn new(folder: &Path, keys: u32) -> rusqlite::Result<Self> {
-        let mut connection = Connection::open(folder.join("lighthouse.sqlite"))?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-        connection.execute_batch(SCHEMA)?;
-        let transaction = connection.transaction()?;
-        for row in 0..keys {
-            transaction
-                .execute("INSERT INTO validators (public_key) VALUES (?1)", [hex_key(row)])?;
-        }
-        transaction.commit()?;
-        Ok(Self { connection, keys, next: 0 })
-    }
-
-    /// Durable checks per second, one transaction for each.
-    pub(crate) fn per_second(&mut self, lasting: Duration) -> rusqlite::Result<f64> {
-        let start = Instant::now();
-        let mut checks = 0_u32;
-        while start.elapsed() < lasting {
-            self.check()?;
-            checks += 1;
-        }
-        Ok(f64::from(checks) / start.elapsed().as_secs_f64())
-    }
-
-    fn check(&mut self) -> rusqlite::Result<()> {
-        let row = (self.next % u64::from(self.keys)) as u32;
-        let vote = vote(self.next / u64::from(self.keys) + 1);
-        self.next += 1;
-        let (source, target) = (vote.source_epoch as i64, vote.target_epoch as i64);
-        let begin = TransactionBehavior::Exclusive;
-        let transaction = self.connection.transaction_with_behavior(begin)?;
-        let (id, _enabled): (i64, bool) = transaction
-            .prepare("SELECT id, enabled FROM validators WHERE public_key = ?1")?
-            .query_row([hex_key(row)], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let conflicts = [
-            "validator_id = ?1 AND target_epoch = ?2 AND ?3 = ?3",
-            "validator_id = ?1 AND source_epoch < ?3 AND target_epoch > ?2 \
-             ORDER BY target_epoch DESC LIMIT 1",
-            "validator_id = ?1 AND source_epoch > ?3 AND target_epoch < ?2 \
-             ORDER BY target_epoch DESC LIMIT 1",
-        ];
-        for conflict in conflicts {
-            let found = transaction
-                .prepare(&format!(
-                    "SELECT source_epoch, target_epoch, signing_root FROM signed_attestations \
-                     WHERE {conflict}"
-                ))?
-                .query_row(params![id, target, source], |row| row.get::<_, i64>(0))
-                .optional()?;
-            assert!(found.is_none(), "no vote conflicts with another");
-        }
-        for least in ["source_epoch", "target_epoch"] {
-            let _least: Option<i64> = transaction
-                .prepare(&format!(
-                    "SELECT MIN({least}) FROM signed_attestations WHERE validator_id = ?1"
-                ))?
-                .query_row([id], |row| row.get(0))?;
-        }
-        transaction.execute(
-            "INSERT INTO signed_attestations (validator_id, source_epoch, target_epoch, \
-             signing_root) VALUES (?1, ?2, ?3, ?4)",
-            params![id, source, target, vote.signing_root.0.as_slice()],
-        )?;
-        transaction.commit()
-    }
-}
-
-fn hex_key(row: u32) -> String {
-    format!("0x{}", faster_hex::hex_string(&key(row).0))
-}
-
-const SCHEMA: &str = "
-    CREATE TABLE validators (
-        id INTEGER PRIMARY KEY, public_key BLOB NOT NULL UNIQUE,
-        enabled BOOL NOT NULL DEFAULT TRUE);
-    CREATE TABLE signed_blocks (
-        validator_id INTEGER NOT NULL, slot INTEGER NOT NULL, signing_root BLOB NOT NULL,
-        FOREIGN KEY(validator_id) REFERENCES validators(id), UNIQUE (validator_id, slot));
-    CREATE TABLE signed_attestations (
-        validator_id INTEGER, source_epoch INTEGER NOT NULL, target_epoch INTEGER NOT NULL,
-        signing_root BLOB NOT NULL,
-        FOREIGN KEY(validator_id) REFERENCES validators(id), UNIQUE (validator_id, target_epoch));";
