@@ -49,7 +49,7 @@ struct Bench<'a> {
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let folder = tempfile::Builder::new().prefix("load").tempdir_in(&options.folder)?;
     // Best effort: without the privilege the load runs at normal priority.
-    let _ = rustix::process::setpriority_process(None, -20);
+    let _ = rustix::process::setpriority_process(None, subjects::NICE);
     let mut bench = Bench {
         options,
         folder: folder.path().to_owned(),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, setpriority_process};
 
 use super::cpu::{Tree, pin_self};
 use super::requests::{GENESIS_AGE_EPOCHS, GVR, MIN_TARGET_AGE_EPOCHS, network_config};
@@ -40,10 +40,15 @@ impl Drop for Process {
     }
 }
 
-/// Starts `command` on these cores.
+/// The priority of the load and of the signer behind the subjects, where it is permitted.
+pub(crate) const NICE: i32 = -20;
+
+/// Starts `command` on these cores, at the priority that a subject has wherever it runs.
 fn spawn(command: &mut Command, cores: &[usize], back: &[usize]) -> io::Result<Child> {
     pin_self(cores)?;
+    let _ = setpriority_process(None, 0);
     let child = command.spawn();
+    let _ = setpriority_process(None, NICE);
     pin_self(back)?;
     child.map_err(|error| {
         let name = command.get_program().to_string_lossy().into_owned();
@@ -71,7 +76,8 @@ impl Cores {
 pub(crate) fn stub(keys_file: &Path, rounds: u64, cores: &[usize]) -> io::Result<Process> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("stub").arg(keys_file).arg(rounds.to_string()).stdout(Stdio::piped());
-    let mut child = spawn(&mut command, cores, cores)?;
+    pin_self(cores)?;
+    let mut child = command.spawn()?;
     let mut line = String::new();
     let output = child.stdout.take().expect("piped");
     BufReader::new(output).read_line(&mut line)?;
