@@ -228,13 +228,16 @@ fn write(queue: &Queue, engine: &mut dyn Engine, batch: Vec<Request>) -> Result<
     queue.health.note_durable(recorded.map(|(entry, _)| sequence(entry)).max().unwrap_or(0));
     queue.counters.batch_entries.add(entries.len() as u64);
     queue.counters.commit_us.add_us(ended.saturating_sub(started));
-    for (outcome, waiter) in outcomes.into_iter().zip(waiters) {
+    let settled = outcomes.into_iter().zip(waiters).filter_map(|(outcome, waiter)| {
         queue.counters.wait_us.add_us(ended.saturating_sub(waiter.queued_at));
-        waiter.completion.complete(match outcome {
+        waiter.completion.settle(match outcome {
             Outcome::Recorded => Ok(()),
             Outcome::Superseded(record) => Err(RecordError::Superseded(record)),
-        });
-    }
+        })
+    });
+    // Woken when all are settled: who is woken first must not be at work before the others wait.
+    let wakers: Vec<_> = settled.collect();
+    wakers.into_iter().for_each(std::task::Waker::wake);
     Ok(ended.saturating_sub(started))
 }
 

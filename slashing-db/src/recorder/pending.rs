@@ -37,22 +37,32 @@ pub(crate) fn channel() -> (Completion, Ticket) {
 
 impl Completion {
     pub(crate) fn complete(mut self, result: Result<(), RecordError>) {
-        self.set(result);
+        if let Some(waker) = self.set(result) {
+            waker.wake();
+        }
     }
 
-    fn set(&mut self, result: Result<(), RecordError>) {
-        let Some(slot) = self.0.take() else { return };
+    /// Sets the result, and leaves it to the caller to wake whoever awaits it.
+    pub(crate) fn settle(mut self, result: Result<(), RecordError>) -> Option<Waker> {
+        self.set(result)
+    }
+
+    fn set(&mut self, result: Result<(), RecordError>) -> Option<Waker> {
+        let slot = self.0.take()?;
         let before = std::mem::replace(&mut *slot.state.lock(), State::Done(result));
         slot.done.notify_all();
-        if let State::Waiting(Some(waker)) = before {
-            waker.wake();
+        match before {
+            State::Waiting(waker) => waker,
+            State::Done(_) => None,
         }
     }
 }
 
 impl Drop for Completion {
     fn drop(&mut self) {
-        self.set(Err(RecordError::Poisoned));
+        if let Some(waker) = self.set(Err(RecordError::Poisoned)) {
+            waker.wake();
+        }
     }
 }
 
