@@ -37,6 +37,7 @@ use crate::validators::{RowIndex, Standing, Validators};
 use crate::web3signer::request;
 
 pub mod admission;
+mod bell;
 mod content;
 mod decide;
 pub mod not_signed;
@@ -44,6 +45,7 @@ pub mod permissions;
 mod report;
 
 use admission::{Admission, Admitted, Turns, class_of};
+use bell::Bell;
 pub use decide::Granted;
 use decide::decide;
 pub use not_signed::{Fault, NotSigned, Refusal, Rejection};
@@ -113,12 +115,13 @@ pub struct Path {
     gate: Arc<Gate>,
     upstream: Rc<Upstreams>,
     turns: Turns,
+    bell: Bell,
 }
 
 impl Path {
-    /// The path of `gate` over `upstream`.
+    /// The path of `gate` over `upstream`. Must be called where `spawn_local` works.
     pub fn new(gate: Arc<Gate>, upstream: Rc<Upstreams>) -> Self {
-        Self { gate, upstream, turns: Turns::default() }
+        Self { gate, upstream, turns: Turns::default(), bell: Bell::new() }
     }
 
     /// What all cores share.
@@ -177,7 +180,8 @@ impl Path {
         let permit = match granted {
             Granted::AtOnce(permit) => permit,
             Granted::Recorded(pending) => {
-                timeout_at(deadline, pending).await.map_err(|_| Fault::RecordTimeout)??
+                let durable = self.bell.hear(pending);
+                timeout_at(deadline, durable).await.map_err(|_| Fault::RecordTimeout)??
             }
         };
         account.done(gate, Stage::Record);
