@@ -189,6 +189,12 @@ pub fn health() -> ClockHealth {
     }
 }
 
+/// The processor time that this thread has used so far.
+pub fn thread_cpu() -> Duration {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(used.tv_sec).unwrap_or(0), u32::try_from(used.tv_nsec).unwrap_or(0))
+}
+
 /// Milliseconds since the Unix epoch, for log lines that are not part of a decision.
 pub fn unix_ms() -> u64 {
     since_unix_epoch() / 1_000_000

@@ -9,11 +9,13 @@ use std::io::{Read, Write};
 use serde::{Deserialize, Serialize};
 use slashing_db::{
     Changing, CountedKind, EnrolError, Enrolling, Enrolment, Floor, ImportBounds, ImportReport,
-    Imported, KEYS_IN_FLIGHT_MAX, KeyRecord, NotWritten, PublicKey, Store, Watermarks,
+    Imported, KEYS_IN_FLIGHT_MAX, KeyId, KeyRecord, NotWritten, PublicKey, Store, Watermarks,
 };
 use thiserror::Error;
 
+use crate::bls::{self, BlsError};
 use crate::clock::{Clock, ClockHealth, SlotClock, iso8601};
+use crate::validated_keys::{ValidatedKeys, validate};
 use crate::validators::{Standing, Validator, Validators};
 
 #[cfg(test)]
@@ -91,7 +93,8 @@ pub struct KeyLine {
 /// A change of a key that is on its way to the disk.
 #[expect(clippy::large_enum_variant, reason = "a few hundred at a time; a box for each costs more")]
 enum InFlight {
-    Enrolling(Box<Enrolling>),
+    /// With the key as a point, where signatures are verified.
+    Enrolling(Box<Enrolling>, Option<bls::PublicKey>),
     Changing(Changing),
 }
 
@@ -100,6 +103,8 @@ enum InFlight {
 enum NotChanged {
     #[error("not enrolled here")]
     NotEnrolled,
+    #[error(transparent)]
+    NotAPoint(#[from] BlsError),
     #[error(transparent)]
     Enrol(#[from] EnrolError),
 }
@@ -158,6 +163,8 @@ pub struct Declarations<'a> {
     pub clock: &'a Clock,
     /// What the kernel says of the clock.
     pub clock_health: ClockHealth,
+    /// The keys as points; `None` where no signature is verified, and any 48 bytes are a key.
+    pub validated_keys: Option<&'a ValidatedKeys>,
 }
 
 impl Declarations<'_> {
@@ -211,7 +218,11 @@ impl Declarations<'_> {
 
     fn finish(&self, begun: InFlight) -> Result<(), NotChanged> {
         match begun {
-            InFlight::Enrolling(enrolling) => self.validators.add(enrolling.wait()?),
+            InFlight::Enrolling(enrolling, point) => {
+                let watermarks = enrolling.wait()?;
+                self.keep_validated(watermarks.id(), point);
+                self.validators.add(watermarks);
+            }
             InFlight::Changing(changing) => {
                 changing.wait().map_err(NotWritten).map_err(EnrolError::from)?;
             }
@@ -221,10 +232,12 @@ impl Declarations<'_> {
 
     fn enrol_one(&self, key: &PublicKey, enrolment: Enrolment) -> Result<InFlight, NotChanged> {
         let begun = match (self.validators.standing(key), enrolment) {
-            (Standing::Awaiting | Standing::Unknown, _) => self
-                .store
-                .begin_enrol(*key, enrolment)
-                .map(|enrolling| InFlight::Enrolling(Box::new(enrolling))),
+            (Standing::Awaiting | Standing::Unknown, _) => {
+                let point = self.validate(key)?;
+                self.store
+                    .begin_enrol(*key, enrolment)
+                    .map(|enrolling| InFlight::Enrolling(Box::new(enrolling), point))
+            }
             (Standing::Enrolled(row), Enrolment::New) => {
                 let is_enabled = self.validators.with(row, |it| it.watermarks.is_enabled());
                 Err(if is_enabled {
@@ -239,6 +252,23 @@ impl Declarations<'_> {
                 .map(InFlight::Changing),
         };
         begun.map_err(NotChanged::from)
+    }
+
+    /// The key as a point, where signatures are verified. One that is none never gets a signature.
+    fn validate(&self, key: &PublicKey) -> Result<Option<bls::PublicKey>, BlsError> {
+        let Some(_) = self.validated_keys else { return Ok(None) };
+        validate(key).map(Some)
+    }
+
+    fn keep_validated(&self, id: KeyId, point: Option<bls::PublicKey>) {
+        let (Some(keys), Some(point)) = (self.validated_keys, point) else { return };
+        if let Err(error) = keys.add(&[(id, point)]) {
+            tracing::warn!(
+                event = "validated_keys_not_kept",
+                reason = with_causes(&error),
+                "a validated key cannot be kept; it is validated again after the next start"
+            );
+        }
     }
 
     /// Stops `keys` for good, each once what was admitted for it is on disk.

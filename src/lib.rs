@@ -18,8 +18,10 @@
 //! | [`eth`] | the consensus specification, and nothing of ours |
 //! | [`web3signer`] | the HTTP dialect, both directions |
 //! | [`validators`] | the table of keys, each with its lock |
+//! | [`validated_keys`] | the keys as points, validated once |
 //! | [`enrolment`] | how keys begin and end, by declaration |
-//! | [`upstream`] | the signers: pooled connections, twins, which keys they have |
+//! | [`upstream`] | the signers: pooled connections, twins, verification, which keys they have |
+//! | [`clients`] | who is asking: certificate, listener, password, address |
 //! | [`server`] | listeners, workers, bounds, drain; the only table of statuses |
 //! | [`tls`] | certificates, keys and passwords from files, for both sides of the gate |
 //! | [`control`] | an operator's commands to the running gate, over a Unix socket |
@@ -28,7 +30,8 @@
 //! | [`systemd`] | readiness and watchdog, for a service manager |
 //! | [`config`], [`limits`], [`clock`], [`metrics`], [`logging`] | what their names say |
 //! | [`cli`] | the commands |
-//! | [`bls`], [`dev_signer`] | a signer for development, and the signatures that it makes |
+//! | [`bls`] | signatures, one and by the batch; the only FFI |
+//! | [`dev_signer`] | a signer for development |
 //!
 //! The member crate `slashing_db` answers "is this slashable, and is it written down?", `policy` will
 //! answer "is this usual for this very key?". Neither knows the other, nor this crate.
@@ -45,6 +48,7 @@
 
 pub mod bls;
 pub mod cli;
+pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod control;
@@ -61,6 +65,7 @@ pub mod systemd;
 pub mod tls;
 pub mod trace;
 pub mod upstream;
+pub mod validated_keys;
 pub mod validators;
 pub mod web3signer;
 

@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use prometheus::{
-    Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
+    Counter, Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    TextEncoder,
 };
 
 use self::process::ProcessCollector;
@@ -56,6 +57,9 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict; `verdict as usize` is the index into this.
+    pub const ALL: [Self; 4] = [Self::Signed, Self::Refused, Self::Rejected, Self::Failed];
+
     /// The value of the label `verdict`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -155,8 +159,12 @@ pub struct Metrics {
     pub connections_refused: IntCounter,
     /// The signers behind the gate.
     pub upstream: UpstreamMetrics,
+    /// What the signer's signatures were worth.
+    pub verify: VerifyMetrics,
     /// The recorder, its store and its witness.
     pub store: StoreMetrics,
+    /// Who is asking.
+    pub clients: ClientMetrics,
     /// 1 while the kernel says that the clock is synchronised.
     pub clock_synchronised: IntGauge,
     /// Events, by name.
@@ -165,6 +173,22 @@ pub struct Metrics {
     pub trace: TraceMetrics,
     /// What Web3Signer's dashboards read.
     pub web3signer: Web3SignerMetrics,
+}
+
+/// What the signer's signatures were worth, and what it cost to know.
+pub struct VerifyMetrics {
+    /// Signatures, by what came of verifying them.
+    pub verdicts: IntCounterVec,
+    /// Bad signatures, by the signer that gave them.
+    pub bad: IntCounterVec,
+    /// Signatures verified together.
+    pub batch: Histogram,
+    /// Seconds from an answer to the verdict on it.
+    pub seconds: Histogram,
+    /// Signatures that wait.
+    pub queue_length: IntGauge,
+    /// CPU time of the threads that verify.
+    pub cpu_seconds: Counter,
 }
 
 /// The recorder, its store and its witness.
@@ -183,6 +207,21 @@ pub struct StoreMetrics {
     pub lease_seconds_left: Gauge,
     /// The store's generation in its witness.
     pub witness_generation: IntGauge,
+}
+
+/// Who is asking. Its clones count together.
+#[derive(Clone, Debug)]
+pub struct ClientMetrics {
+    /// Signing requests, by client and verdict.
+    pub requests: IntCounterVec,
+    /// Requests that belong to nobody, by code.
+    pub refused: IntCounterVec,
+    /// Connections that ended before their first request, by reason.
+    pub handshake_failures: IntCounterVec,
+    /// 1 while the files on disk cannot be used, and older ones hold.
+    pub access_files_broken: IntGauge,
+    /// When the gate's certificate runs out, in seconds of Unix time; 0 without TLS.
+    pub certificate_expires: IntGauge,
 }
 
 /// Spans of sampled requests, by what became of them.
@@ -233,7 +272,9 @@ impl Metrics {
             connections_idle: connections.with_label_values(&["idle"]),
             connections_refused: families::CONNECTIONS_REFUSED.counter(&registry),
             upstream: UpstreamMetrics::new(&registry, labels.upstream_errors),
+            verify: VerifyMetrics::new(&registry),
             store: StoreMetrics::new(&registry),
+            clients: ClientMetrics::new(&registry),
             clock_synchronised: families::CLOCK_SYNCHRONISED.gauge(&registry),
             events,
             trace: TraceMetrics::new(&registry),
@@ -299,6 +340,36 @@ impl Metrics {
             update(self);
         }
         TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+impl VerifyMetrics {
+    fn new(registry: &Registry) -> Self {
+        Self {
+            verdicts: families::VERIFIED.counters(registry),
+            bad: families::BAD_SIGNATURES.counters(registry),
+            batch: families::VERIFY_BATCH.histogram(registry, &BATCH_BUCKETS),
+            seconds: families::VERIFY_SECONDS.histogram(registry, &REQUEST_BUCKETS),
+            queue_length: families::VERIFY_QUEUE.gauge(registry),
+            cpu_seconds: families::VERIFY_CPU.float_counter(registry),
+        }
+    }
+}
+
+impl ClientMetrics {
+    fn new(registry: &Registry) -> Self {
+        Self {
+            requests: families::CLIENT_REQUESTS.counters(registry),
+            refused: families::CLIENT_REFUSED.counters(registry),
+            handshake_failures: families::HANDSHAKE_FAILURES.counters(registry),
+            access_files_broken: families::ACCESS_FILES_BROKEN.gauge(registry),
+            certificate_expires: families::CERTIFICATE_EXPIRES.gauge(registry),
+        }
+    }
+
+    /// In a registry that nobody reads.
+    pub fn unregistered() -> Self {
+        Self::new(&Registry::new())
     }
 }
 

@@ -95,6 +95,7 @@ impl Rig {
             slots: self.slots,
             clock: &self.clock,
             clock_health: self.clock_health,
+            validated_keys: None,
         }
     }
 

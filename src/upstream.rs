@@ -6,6 +6,7 @@
 //! | which set of signers has the key | `routing.rs` | learned from their key lists |
 //! | which replica of it is asked | `replicas.rs`, `choice.rs`, `breaker.rs` | failover, hedge |
 //! | one replica is asked | `replica.rs`, `web3signer.rs` | what its answer is worth |
+//! | its answer is released, or not | `verify.rs` | held against the key and the root |
 //! | a connection, its class, its deadline | `client.rs` | pooled, bounded |
 //!
 //! Beside the path, [`discovery`] asks every replica whether it is there and which keys it has.
@@ -20,7 +21,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::clock::Now;
-use crate::eth::{PublicKey, Signature, SigningRoot, Slot};
+use crate::eth::{DutyKind, PublicKey, Signature, SigningRoot, Slot};
 use crate::limits::DutyClass;
 use crate::sign::{Fault, NotSigned};
 use crate::trace::TraceHeaders;
@@ -36,6 +37,7 @@ pub mod replicas;
 pub mod routing;
 pub mod signers;
 pub mod tls;
+pub mod verify;
 pub mod web3signer;
 
 pub use in_flight::InFlight;
@@ -81,6 +83,19 @@ pub enum UpstreamFault {
     /// The signer answered 200 with something that is not a list of public keys.
     #[error("the signer's list of public keys cannot be read")]
     NotAKeyList(#[source] serde_json::Error),
+    /// The signer answered 200 with 96 bytes that are not the key's signature over this root. The
+    /// event `bad_signature` has the evidence.
+    #[error("the signer's answer was not released: {0}")]
+    BadSignature(verify::Defect),
+    /// The answer could not be verified before the client's time was up.
+    #[error(
+        "the signer's answer could not be verified in time; give verification more threads or the gate \
+         more cores"
+    )]
+    VerifyTimeout,
+    /// The thread that verified the answer failed.
+    #[error("the signer's answer could not be verified: an internal fault; please report it")]
+    VerifyFailed,
     /// The request that this one had joined ended without a result.
     #[error("the request for the same root that was already under way ended without a result")]
     Abandoned,
@@ -88,7 +103,7 @@ pub enum UpstreamFault {
 
 impl UpstreamFault {
     /// Every code, for the metrics' labels.
-    pub const CODES: [&str; 17] = [
+    pub const CODES: [&str; 20] = [
         "upstream_connect",
         "upstream_tls",
         "upstream_timeout_queue",
@@ -105,6 +120,9 @@ impl UpstreamFault {
         "upstream_status",
         "upstream_not_a_signature",
         "upstream_not_a_key_list",
+        "upstream_bad_signature",
+        "upstream_verify_timeout",
+        "upstream_verify_failed",
         "upstream_abandoned",
     ];
 
@@ -117,6 +135,9 @@ impl UpstreamFault {
             Self::Status(_) => "upstream_status",
             Self::NotASignature { .. } => "upstream_not_a_signature",
             Self::NotAKeyList(_) => "upstream_not_a_key_list",
+            Self::BadSignature(_) => "upstream_bad_signature",
+            Self::VerifyTimeout => "upstream_verify_timeout",
+            Self::VerifyFailed => "upstream_verify_failed",
             Self::Abandoned => "upstream_abandoned",
         }
     }
@@ -129,6 +150,9 @@ impl UpstreamFault {
             | Self::Status(_)
             | Self::NotASignature { .. }
             | Self::NotAKeyList(_)
+            | Self::BadSignature(_)
+            | Self::VerifyTimeout
+            | Self::VerifyFailed
             | Self::Abandoned => false,
         }
     }
@@ -139,6 +163,9 @@ impl UpstreamFault {
             Self::Transport(UpstreamError::Request(_) | UpstreamError::Overloaded)
             | Self::UnknownKey
             | Self::Refused
+            | Self::BadSignature(verify::Defect::InvalidKey)
+            | Self::VerifyTimeout
+            | Self::VerifyFailed
             | Self::Abandoned => Blame::Nobody,
             Self::Transport(
                 UpstreamError::Connect(_)
@@ -150,7 +177,9 @@ impl UpstreamFault {
             )
             | Self::Status(_)
             | Self::NotAKeyList(_) => Blame::Failure,
-            Self::NotASignature { .. } => Blame::WrongAnswer,
+            Self::NotASignature { .. } | Self::BadSignature(verify::Defect::Signature(_)) => {
+                Blame::WrongAnswer
+            }
         }
     }
 
@@ -159,8 +188,8 @@ impl UpstreamFault {
     fn weight(&self) -> u8 {
         match self {
             Self::Refused => 3,
-            Self::NotASignature { .. } | Self::NotAKeyList(_) => 2,
-            Self::Transport(_) | Self::Status(_) => 1,
+            Self::NotASignature { .. } | Self::NotAKeyList(_) | Self::BadSignature(_) => 2,
+            Self::Transport(_) | Self::Status(_) | Self::VerifyTimeout | Self::VerifyFailed => 1,
             Self::UnknownKey | Self::Abandoned => 0,
         }
     }
@@ -238,6 +267,8 @@ pub struct Forwarded {
 pub struct Forward<'a> {
     /// The key's place in the table: it says which set of signers has the key.
     pub row: RowIndex,
+    /// Its type.
+    pub kind: DutyKind,
     /// Its class, for the order among those that wait for a connection.
     pub class: DutyClass,
     /// The clocks, read just now: a lapsed lease forwards nothing.
@@ -282,8 +313,16 @@ impl Upstreams {
         let root = SigningRoot(redeemed.signing_root().0);
         let ask = || async {
             let body = Bytes::from((duty.encode)(&root));
-            let trace = duty.trace.clone();
-            let question = Question { class: duty.class.into(), key, root, body, trace };
+            let question = Question {
+                kind: duty.kind,
+                class: duty.class.into(),
+                key_id: redeemed.id(),
+                key,
+                root,
+                slot: duty.slot,
+                body,
+                trace: duty.trace.clone(),
+            };
             self.ask(duty.row, &question, duty.deadline).await
         };
         let (outcome, joined) =

@@ -128,3 +128,24 @@ fn secret_keys_are_between_zero_and_the_order() {
 fn debug_hides_the_secret() {
     assert_eq!(format!("{:?}", SecretKey::interop(0)), "SecretKey(..)");
 }
+
+#[test]
+fn a_key_that_was_validated_is_had_again_from_its_y() {
+    for index in 0..8 {
+        let key = SecretKey::interop(index).public_key();
+        let (bytes, y) = (key.to_bytes(), key.y());
+        assert_eq!(PublicKey::validated_before(&bytes, &y), Ok(key), "{index}");
+
+        let another = SecretKey::interop(index + 1).public_key();
+        assert!(PublicKey::validated_before(&bytes, &another.y()).is_err());
+        for bit in 0..384 {
+            let mut damaged = y;
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(PublicKey::validated_before(&bytes, &damaged).is_err(), "bit {bit} of y");
+            let mut damaged = bytes;
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(PublicKey::validated_before(&damaged, &y).is_err(), "bit {bit} of the key");
+        }
+    }
+    assert!(PublicKey::validated_before(&infinity(), &[0; 48]).is_err());
+}

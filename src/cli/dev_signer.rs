@@ -44,9 +44,10 @@ pub struct DevSignerArgs {
     /// Append one JSON line to this file for each signature made, before its answer leaves
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// Misbehave: slow=MS, refuse, error, wrong-signature, swapped, garbage, hang-up, stall or die,
-    /// each with optional :p=PROBABILITY, :count=N and :after=N; may be repeated, and may be
-    /// replaced while running by POST /dev/faults with {"faults": ["hang-up:p=0.1"], "seed": 1}
+    /// Misbehave: slow=MS, refuse, error, wrong-signature, swapped, off-subgroup, infinity,
+    /// garbage, hang-up, stall or die, each with optional :p=PROBABILITY, :count=N and :after=N;
+    /// may be repeated, and may be replaced while running by POST /dev/faults with
+    /// {"faults": ["hang-up:p=0.1"], "seed": 1}
     #[arg(long = "fault", value_name = "SPEC")]
     faults: Vec<FaultSpec>,
     /// Decides, with the order of the requests, which of them the faults strike

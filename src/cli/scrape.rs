@@ -50,6 +50,7 @@ impl Scrape {
             metrics.in_flight(class).set(gauge(gate.admission.under_way_of(class) as u64));
         }
         self.signers();
+        metrics.verify.queue_length.set(gauge(gate.verifier.queue_length() as u64));
         self.store(metrics, &gate);
         self.connections(metrics);
     }

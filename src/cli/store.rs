@@ -36,12 +36,14 @@ pub(crate) fn execute(
     let (store, watermarks) = open(config, &network, slots, &clock)
         .context("cannot open the slashing store; while a gate runs, it alone may open it")?;
     let validators = Validators::new(watermarks);
+    let validated_keys = config.verify.is_on().then(|| super::run::validated_keys(config));
     let declarations = Declarations {
         store: &store,
         validators: &validators,
         slots,
         clock: &clock,
         clock_health: clock::health(),
+        validated_keys: validated_keys.as_ref(),
     };
     let reply = control::execute(&declarations, command, input, output);
     store.seal(now(slots, &clock)).context("the store could not be closed in order")?;

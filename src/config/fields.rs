@@ -16,7 +16,7 @@ pub(super) enum Kind {
 }
 
 /// `section.field`, without those of `[limits]`, which all are integers.
-const FIELDS: [(&str, Kind); 29] = [
+const FIELDS: [(&str, Kind); 47] = [
     ("network.name", Kind::Text),
     ("network.config", Kind::Text),
     ("network.genesis_time", Kind::Integer),
@@ -25,6 +25,17 @@ const FIELDS: [(&str, Kind); 29] = [
     ("listen.path_prefix", Kind::Text),
     ("listen.host_allowlist", Kind::List),
     ("listen.workers", Kind::Integer),
+    ("listen.client", Kind::Text),
+    ("listen.tls", Kind::Boolean),
+    ("listen.proxy_protocol_from", Kind::List),
+    ("tls.certificate", Kind::Text),
+    ("tls.key", Kind::Text),
+    ("tls.pkcs12_file", Kind::Text),
+    ("tls.pkcs12_password_file", Kind::Text),
+    ("tls.client_auth", Kind::Text),
+    ("tls.known_clients_file", Kind::Text),
+    ("tls.client_ca_file", Kind::Text),
+    ("tls.client_crl_file", Kind::Text),
     ("metrics.address", Kind::Text),
     ("upstream.url", Kind::Text),
     ("upstream.timeout_ms", Kind::Integer),
@@ -35,6 +46,13 @@ const FIELDS: [(&str, Kind); 29] = [
     ("upstream.tls_key_file", Kind::Text),
     ("upstream.tls_pkcs12_file", Kind::Text),
     ("upstream.tls_password_file", Kind::Text),
+    ("verify.mode", Kind::Text),
+    ("verify.always", Kind::List),
+    ("verify.sampled", Kind::List),
+    ("verify.off", Kind::List),
+    ("verify.sample_one_in", Kind::Integer),
+    ("verify.threads", Kind::Integer),
+    ("verify.queue_max", Kind::Integer),
     ("slashing.directory", Kind::Text),
     ("slashing.witness", Kind::Text),
     ("slashing.key_set", Kind::Text),

@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::clients::RawClient;
+use super::listeners::RawListener;
+use super::tls::RawTls;
 use super::tracing::RawTracing;
 use super::upstream::{RawUpstream, RawUpstreamSet};
+use super::verify::RawVerify;
 use crate::limits::Limits;
 
 #[derive(Debug, Default, Deserialize)]
@@ -13,9 +17,13 @@ use crate::limits::Limits;
 pub(super) struct RawConfig {
     pub(super) network: RawNetwork,
     pub(super) listen: RawListen,
+    pub(super) listeners: Vec<RawListener>,
+    pub(super) tls: RawTls,
+    pub(super) clients: Vec<RawClient>,
     pub(super) metrics: RawMetrics,
     pub(super) upstream: RawUpstream,
     pub(super) upstreams: Vec<RawUpstreamSet>,
+    pub(super) verify: RawVerify,
     pub(super) slashing: RawSlashing,
     pub(super) groups: Vec<RawGroup>,
     pub(super) limits: Limits,
@@ -41,6 +49,9 @@ pub(super) struct RawListen {
     pub(super) path_prefix: Option<String>,
     pub(super) host_allowlist: Option<Vec<String>>,
     pub(super) workers: Option<u64>,
+    pub(super) client: Option<String>,
+    pub(super) tls: Option<bool>,
+    pub(super) proxy_protocol_from: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -25,6 +25,10 @@ pub enum FaultKind {
     WrongSignature,
     /// Answers with another key's signature over the root.
     Swapped,
+    /// Answers with the signature, to which a point outside the group of signatures is added.
+    OffSubgroup,
+    /// Answers with the point at infinity, and does not sign.
+    Infinity,
     /// Answers 200 with something that is not a signature, and does not sign.
     Garbage,
     /// Signs, then closes the connection without an answer.
@@ -53,8 +57,8 @@ pub struct FaultSpec {
 pub enum FaultSpecError {
     /// No such fault.
     #[error(
-        "unknown fault {0:?}: expected slow=MS, refuse, error, wrong-signature, swapped, garbage, \
-         hang-up, stall or die"
+        "unknown fault {0:?}: expected slow=MS, refuse, error, wrong-signature, swapped, \
+         off-subgroup, infinity, garbage, hang-up, stall or die"
     )]
     Kind(String),
     /// No such parameter.
@@ -122,6 +126,8 @@ impl FaultKind {
             Self::Error => "error",
             Self::WrongSignature => "wrong-signature",
             Self::Swapped => "swapped",
+            Self::OffSubgroup => "off-subgroup",
+            Self::Infinity => "infinity",
             Self::Garbage => "garbage",
             Self::HangUp => "hang-up",
             Self::Stall => "stall",
@@ -228,6 +234,8 @@ fn parse_kind(text: &str) -> Result<FaultKind, FaultSpecError> {
         "error" => Ok(FaultKind::Error),
         "wrong-signature" => Ok(FaultKind::WrongSignature),
         "swapped" => Ok(FaultKind::Swapped),
+        "off-subgroup" => Ok(FaultKind::OffSubgroup),
+        "infinity" => Ok(FaultKind::Infinity),
         "garbage" => Ok(FaultKind::Garbage),
         "hang-up" => Ok(FaultKind::HangUp),
         "stall" => Ok(FaultKind::Stall),

@@ -2,6 +2,7 @@
 
 use std::future;
 
+use blst::min_pk::{AggregateSignature, Signature};
 use sha2::{Digest, Sha256};
 
 use super::Service;
@@ -17,6 +18,13 @@ pub const DIE_EXIT_CODE: i32 = 9;
 
 /// What leaves in the place of a signature under the fault `garbage`: right in length, not a point.
 pub const GARBAGE: [u8; 96] = [0x5a; 96];
+
+/// What leaves under the fault `infinity`: the compressed point at infinity.
+const INFINITY: [u8; 96] = {
+    let mut point = [0; 96];
+    point[0] = 0xc0;
+    point
+};
 
 /// What a sign request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,10 +91,12 @@ fn sign_or_fail(
         Some(FaultKind::Refuse) => return Outcome::Refused,
         Some(FaultKind::Error) => return Outcome::Failed,
         Some(FaultKind::Garbage) => return Outcome::Signature(GARBAGE),
+        Some(FaultKind::Infinity) => return Outcome::Signature(INFINITY),
         Some(
             FaultKind::Slow(_)
             | FaultKind::WrongSignature
             | FaultKind::Swapped
+            | FaultKind::OffSubgroup
             | FaultKind::HangUp
             | FaultKind::Stall,
         )
@@ -120,6 +130,7 @@ fn sign_and_log(
             let (signature, signed_by) = sign_with_another(keys, key, root);
             (signature, Some(signed_by), None)
         }
+        Some(FaultKind::OffSubgroup) => (leave_the_group(&key.sign(&root.0)), None, None),
         _ => (key.stub_signature.unwrap_or_else(|| key.sign(&root.0)), None, None),
     };
     if let Some(log) = &service.log {
@@ -142,6 +153,23 @@ fn sign_and_log(
     }
     Some(signature)
 }
+
+/// The signature plus a point of the curve that is not in the group: a point of the curve still.
+fn leave_the_group(signature: &[u8; 96]) -> [u8; 96] {
+    let mut sum = AggregateSignature::from_signature(
+        &Signature::uncompress(signature).expect("a signature that was made here"),
+    );
+    let outside = Signature::uncompress(&OUTSIDE_THE_GROUP).expect("a point of the curve");
+    sum.add_aggregate(&AggregateSignature::from_signature(&outside));
+    sum.to_signature().compress()
+}
+
+/// The point with x = 2, which is on the curve and not in the group.
+const OUTSIDE_THE_GROUP: [u8; 96] = {
+    let mut point = [0; 96];
+    (point[0], point[95]) = (0x80, 2);
+    point
+};
 
 /// Signs with the next key of the ring, or, where there is only one, with a key from outside of it.
 fn sign_with_another(keys: &KeyRing, key: &Key, root: &Hex<32>) -> ([u8; 96], Hex<48>) {

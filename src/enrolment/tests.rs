@@ -49,6 +49,21 @@ fn a_key_is_enrolled_once_and_one_that_is_refused_keeps_no_other_out() {
 }
 
 #[test]
+fn where_signatures_are_verified_a_key_must_be_a_point() {
+    let rig = Rig::new();
+    let validated = ValidatedKeys::in_memory();
+    let declarations = Declarations { validated_keys: Some(&validated), ..rig.declarations() };
+    let point = bls::SecretKey::interop(0).public_key();
+    let keys = vec![key(1).to_string(), PublicKey(point.to_bytes()).to_string()];
+    let outcomes = declarations.enrol(&Keys::These(keys), Declaration::New).unwrap();
+    assert!(refused(&outcomes[0]).contains("not a valid point"), "{outcomes:?}");
+    assert_eq!(outcomes[1].refused, None);
+    assert_eq!(rig.validators.public_keys(), [PublicKey(point.to_bytes())]);
+    let id = rig.with(&PublicKey(point.to_bytes()), |it| it.watermarks.id());
+    assert_eq!(validated.get(id), Some(point));
+}
+
+#[test]
 fn nothing_is_done_for_a_list_with_something_else_than_a_key() {
     let rig = Rig::new();
     let keys = Keys::These(vec![key(1).to_string(), "0xabc".to_owned()]);

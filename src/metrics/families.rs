@@ -2,7 +2,7 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Counter, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry,
 };
 
@@ -68,6 +68,17 @@ families! {
         "Client connections: active ones serve a request, idle ones wait for the next.";
     CONNECTIONS_REFUSED: Counter "portcullis_connections_refused_total" []
         "Client connections closed at once because limits.connections_max were open.";
+    CLIENT_REQUESTS: Counter "portcullis_client_requests_total" ["client", "verdict"]
+        "Signing requests answered, by the name of the client and verdict.";
+    CLIENT_REFUSED: Counter "portcullis_client_refused_total" ["code"]
+        "Requests refused because they belong to no client, by stable code.";
+    HANDSHAKE_FAILURES: Counter "portcullis_handshake_failures_total" ["reason"]
+        "Connections that ended in their TLS handshake or PROXY protocol header, by reason.";
+    ACCESS_FILES_BROKEN: Gauge "portcullis_access_files_broken" []
+        "1 while a certificate, key, known-clients or password file cannot be used and what was \
+         read before still holds. Alarm.";
+    CERTIFICATE_EXPIRES: Gauge "portcullis_tls_certificate_expires_seconds" []
+        "When the gate's own certificate expires, in seconds of Unix time; 0 without TLS.";
     UPSTREAM_REQUESTS: Counter "portcullis_upstream_requests_total" ["upstream", "replica"]
         "Signing requests sent to a signer, those after a failover and hedges included.";
     UPSTREAM_RETRIES: Counter "portcullis_upstream_retries_total" ["upstream", "replica"]
@@ -90,6 +101,20 @@ families! {
         "Times that another signer of the set was asked because one had failed.";
     HEDGES: Counter "portcullis_hedges_total" ["upstream"]
         "Times that another signer of the set was asked beside one that was late.";
+    VERIFIED: Counter "portcullis_verified_total" ["verdict"]
+        "Signatures of the signers by what came of verifying them: valid, bad_encoding, infinity, \
+         not_in_subgroup, mismatch, invalid_key; unchecked where the configuration samples or is off.";
+    BAD_SIGNATURES: Counter "portcullis_bad_signatures_total" ["upstream", "replica"]
+        "Signatures that were not released because they were bad, by the signer that gave them. \
+         Alarm: this never happens in healthy operation.";
+    VERIFY_BATCH: Histogram "portcullis_verify_batch_signatures" []
+        "Signatures verified together, all over one root.";
+    VERIFY_SECONDS: Histogram "portcullis_verify_seconds" []
+        "From a signer's answer to the verdict on it.";
+    VERIFY_QUEUE: Gauge "portcullis_verify_queue_length" []
+        "Signatures waiting to be verified.";
+    VERIFY_CPU: Counter "portcullis_verify_cpu_seconds_total" []
+        "CPU time of the threads that verify, in seconds.";
     RECORDER_QUEUE: Gauge "portcullis_recorder_queue_length" []
         "Records waiting for their commit.";
     COMMIT_BATCH: Histogram "portcullis_commit_batch_records" []
@@ -191,6 +216,10 @@ impl Family {
 
     pub(super) fn float_gauge(&self, registry: &Registry) -> Gauge {
         register(registry, Gauge::with_opts(self.opts()).expect(VALID))
+    }
+
+    pub(super) fn float_counter(&self, registry: &Registry) -> Counter {
+        register(registry, Counter::with_opts(self.opts()).expect(VALID))
     }
 
     pub(super) fn gauges(&self, registry: &Registry) -> IntGaugeVec {

@@ -1,17 +1,21 @@
 //! Step 9: what is said of a request, in figures and in words. One exit, never skipped.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::{Fault, Gate, NotSigned, Refusal, Rejection, Signed};
+use crate::clients::Client;
 use crate::clock::Stopwatch;
 use crate::eth::{Duty, DutyKind, SigningRoot};
 use crate::metrics::{Stage, Verdict};
 use crate::trace::{RequestId, RequestTrace, TraceHeaders};
+use crate::upstream::verify::{BAD_SIGNATURE, VERIFY_FAILED};
 use crate::upstream::{Forwarded, UpstreamFault};
 use crate::web3signer::request::SigningRequest;
 
 /// What has become known of a request on its way.
 pub(super) struct Account {
+    client: Arc<Client>,
     peer: SocketAddr,
     identifier: String,
     kind: Option<DutyKind>,
@@ -33,10 +37,16 @@ struct Times {
 }
 
 impl Account {
-    pub(super) fn open(peer: SocketAddr, identifier: &str, trace: RequestTrace) -> Self {
+    pub(super) fn open(
+        client: Arc<Client>,
+        peer: SocketAddr,
+        identifier: &str,
+        trace: RequestTrace,
+    ) -> Self {
         let (whole, stage) = (Stopwatch::start(), Stopwatch::start());
         let identifier = identifier.chars().take(IDENTIFIER_CHARS_MAX).collect();
         Self {
+            client,
             peer,
             identifier,
             kind: None,
@@ -98,6 +108,7 @@ impl Account {
         };
         let kind = self.kind.map(|kind| kind as usize);
         gate.metrics.answered(kind, verdict, code, self.whole.elapsed());
+        self.client.answered(verdict);
         self.count(gate, result);
         match result {
             Ok(_) => self.log_signed(),
@@ -167,6 +178,7 @@ impl Account {
             epoch = self.times.epoch,
             source = self.times.source,
             target = self.times.target,
+            client = self.client.name(),
             peer = %self.peer,
             joined = self.joined,
             took_us = u64::try_from(self.whole.elapsed().as_micros()).unwrap_or(u64::MAX),
@@ -197,6 +209,7 @@ impl Account {
                     epoch = self.times.epoch,
                     source = self.times.source,
                     target = self.times.target,
+                    client = self.client.name(),
                     peer = %self.peer,
                     unsaid,
                     $message
@@ -237,7 +250,8 @@ const FAILED: &str = "failed";
 const UPSTREAM_REFUSED: &str = "upstream_refused_after_permit";
 
 /// The names of the events that are counted.
-pub const EVENTS: [&str; 4] = [REFUSED, REJECTED, FAILED, UPSTREAM_REFUSED];
+pub const EVENTS: [&str; 6] =
+    [REFUSED, REJECTED, FAILED, UPSTREAM_REFUSED, BAD_SIGNATURE, VERIFY_FAILED];
 
 /// The chain of causes behind `error`, in one line.
 fn cause(error: &NotSigned) -> Option<String> {

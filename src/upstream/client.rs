@@ -221,6 +221,12 @@ impl Client {
         Ok(client)
     }
 
+    /// `host:port` of the upstream.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.config.authority
+    }
+
     /// The counters, which outlive the client.
     #[must_use]
     pub fn stats(&self) -> Arc<ClientStats> {

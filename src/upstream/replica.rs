@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use slashing_db::KeyId;
 use tokio::time::Instant;
 
 use super::UpstreamFault;
 use super::breaker::{Breaker, Readiness};
 use super::client::{Class, ClientStats};
+use super::verify::{Answer, Verifier};
 use super::web3signer::Web3Signer;
 use crate::clock::{Clock, Stopwatch};
-use crate::eth::{PublicKey, Signature, SigningRoot};
+use crate::eth::{DutyKind, PublicKey, Signature, SigningRoot, Slot};
 use crate::logging::LogLimit;
 use crate::metrics::ReplicaMetrics;
 use crate::trace::TraceHeaders;
@@ -31,8 +33,8 @@ pub struct Replica {
     pub metrics: ReplicaMetrics,
     reachable: AtomicBool,
     stats: Mutex<Vec<Arc<ClientStats>>>,
-    log_limit: LogLimit,
-    clock: Clock,
+    pub(super) log_limit: LogLimit,
+    pub(super) clock: Clock,
 }
 
 impl Replica {
@@ -88,12 +90,18 @@ impl std::fmt::Debug for Replica {
 /// What a replica is asked to sign. Cheap to clone: several may be asked the same.
 #[derive(Clone, Debug)]
 pub struct Question {
+    /// The type of the duty.
+    pub kind: DutyKind,
     /// How urgent it is.
     pub class: Class,
+    /// The key's row in the store.
+    pub key_id: KeyId,
     /// The key.
     pub key: PublicKey,
-    /// The root, for the record: the body has it too.
+    /// The root that the answer must be a signature over; the body has it too.
     pub root: SigningRoot,
+    /// The present slot.
+    pub slot: Slot,
     /// Our own encoding of the duty.
     pub body: Bytes,
     /// The trace that it belongs to.
@@ -113,14 +121,15 @@ pub struct Attempt {
 pub struct ReplicaClient {
     replica: Arc<Replica>,
     signer: Web3Signer,
+    verifier: Arc<Verifier>,
     in_flight: Cell<u32>,
 }
 
 impl ReplicaClient {
-    /// The replica behind `signer`.
-    pub fn new(replica: Arc<Replica>, signer: Web3Signer) -> Self {
+    /// The replica behind `signer`, whose answers are held against the keys by `verifier`.
+    pub fn new(replica: Arc<Replica>, signer: Web3Signer, verifier: Arc<Verifier>) -> Self {
         replica.stats.lock().push(signer.stats());
-        Self { replica, signer, in_flight: Cell::new(0) }
+        Self { replica, signer, verifier, in_flight: Cell::new(0) }
     }
 
     /// What all cores know of it.
@@ -144,7 +153,7 @@ impl ReplicaClient {
         deadline: Instant,
         in_time: Duration,
     ) -> Result<Signature, Attempt> {
-        let Question { class, key, root, body, trace } = question;
+        let Question { class, key, root, body, trace, .. } = question;
         let metrics = &self.replica.metrics;
         metrics.requests.inc();
         let in_hand = InHand::new(&self.in_flight);
@@ -153,6 +162,13 @@ impl ReplicaClient {
         let took = took.elapsed();
         drop(in_hand);
         metrics.seconds.observe(took.as_secs_f64());
+        let result = match result {
+            Ok(signature) => {
+                let answer = Answer { replica: &self.replica, question, signature, deadline };
+                self.verifier.check(&answer).await.map(|()| signature)
+            }
+            Err(fault) => Err(fault),
+        };
         match result {
             Ok(signature) => {
                 if took <= in_time {

@@ -11,7 +11,9 @@
 //! | the demonstration, as a person runs it | `demo` |
 //! | whatever strangers send, and how they connect | `bad_input` |
 //! | what real clients sent, once more | `captures` |
+//! | certificates, passwords, listeners, balancers: who is asking | `clients` |
 //! | a flood of what is not urgent beside what is | `flood` |
+//! | signers whose answers are not the signatures | `lying_signer` |
 //! | many keys enrolled and imported at once | `scale` |
 //! | dashboards and alerts ask for what is exported; with a real Prometheus too | `dashboards` |
 //! | request ids, traces and spans, with a signer and a collector that look | `request_names` |
@@ -24,12 +26,14 @@
 
 mod bad_input;
 mod captures;
+mod clients;
 mod containers;
 mod crash;
 mod dashboards;
 mod demo;
 mod flood;
 mod handover;
+mod lying_signer;
 mod one_live_copy;
 mod path;
 mod replicas;

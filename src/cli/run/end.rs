@@ -10,6 +10,7 @@ use super::hand_over::pass_on;
 use super::listeners::serve;
 use super::{End, store};
 use crate::cli::Exit;
+use crate::clients::Clients;
 use crate::clock::{Clock, SlotClock, Stopwatch};
 use crate::config::Config;
 use crate::handover::Successor;
@@ -28,6 +29,7 @@ pub(super) struct Running {
     pub(super) config: Config,
     pub(super) gate: Arc<Gate>,
     pub(super) discovery: Arc<Discovery>,
+    pub(super) clients: Arc<Clients>,
     pub(super) sockets: Arc<Mutex<Sockets>>,
     pub(super) slots: SlotClock,
     pub(super) clock: Clock,
@@ -81,8 +83,16 @@ impl Running {
 
     fn stop(&self, server: Server) {
         self.notify.stopping();
+        self.close_validated_keys();
         self.sockets.lock().close();
         self.drain(server);
+    }
+
+    /// A successor may open their table while this process finishes what it began.
+    fn close_validated_keys(&self) {
+        if let Some(keys) = self.gate.verifier.keys() {
+            keys.close();
+        }
     }
 
     fn drain(&self, server: Server) -> (Drained, u64) {
@@ -104,6 +114,7 @@ impl Running {
         let stopped = self.clock.now();
         let drained = self.drain(server);
         if successor.is_there() {
+            self.close_validated_keys();
             let store = &self.gate.store;
             return pass_on(store, self.slots, &self.clock, successor, stopped, drained)
                 .map(Passed::On);
@@ -113,7 +124,7 @@ impl Running {
             reason = "the successor went away",
             "the handover did not come about; this gate goes on"
         );
-        let listeners = super::listeners::again(&self.config, &self.sockets.lock())?;
+        let listeners = super::listeners::again(&self.config, &self.clients, &self.sockets.lock())?;
         serve(&self.config, &self.gate, &self.discovery, listeners, Some(stats)).map(Passed::Not)
     }
 }

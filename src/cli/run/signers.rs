@@ -17,6 +17,7 @@ use crate::upstream::replica::ReplicaClient;
 use crate::upstream::replicas::Replicas;
 use crate::upstream::signers::{Signers, authority, tls_of};
 use crate::upstream::tls::SignerTls;
+use crate::upstream::verify::Verifier;
 use crate::upstream::web3signer::Web3Signer;
 use crate::upstream::{Upstream, Upstreams};
 
@@ -38,7 +39,11 @@ pub(super) fn require_loopback(config: &Config) -> anyhow::Result<()> {
 }
 
 /// Connections of one core to every signer.
-pub(super) fn connect(config: &Config, signers: &Arc<Signers>) -> Result<Upstreams, ConfigError> {
+pub(super) fn connect(
+    config: &Config,
+    signers: &Arc<Signers>,
+    verifier: &Arc<Verifier>,
+) -> Result<Upstreams, ConfigError> {
     let limits = &config.limits;
     let mut sets = Vec::new();
     for (set, shared) in config.upstreams.sets.iter().zip(&signers.sets) {
@@ -47,7 +52,7 @@ pub(super) fn connect(config: &Config, signers: &Arc<Signers>) -> Result<Upstrea
         for (url, replica) in set.urls.iter().zip(&shared.replicas) {
             let client = Client::new(client_config(config, url, tls, set.connections_per_worker))?;
             let signer = Web3Signer::new(client, limits.upstream_answer_bytes_max);
-            clients.push(ReplicaClient::new(Arc::clone(replica), signer));
+            clients.push(ReplicaClient::new(Arc::clone(replica), signer, Arc::clone(verifier)));
         }
         sets.push(Upstream::Web3Signer(Replicas::new(Arc::clone(shared), clients)));
     }

@@ -40,6 +40,18 @@ async fn wrong_and_swapped_signatures_are_what_the_log_says() {
 }
 
 #[tokio::test]
+async fn points_outside_the_group_are_points_of_the_curve() {
+    let mut rig = Rig::start(&["off-subgroup:count=1", "infinity:count=1"]).await;
+    let outside = signature(&rig.sign(3).await.unwrap());
+    let infinity = signature(&rig.sign(3).await.unwrap());
+    let decode = |bytes: &[u8; 96]| blst::min_pk::Signature::uncompress(bytes).unwrap();
+    assert_eq!(decode(&outside).validate(true), Err(blst::BLST_ERROR::BLST_POINT_NOT_IN_GROUP));
+    assert_eq!(decode(&infinity).validate(true), Err(blst::BLST_ERROR::BLST_PK_IS_INFINITY));
+    let [made] = &rig.log()[..] else { panic!("one signature was made") };
+    assert_eq!(made.fault.as_deref(), Some("off-subgroup"));
+}
+
+#[tokio::test]
 async fn hang_up_signs_and_closes_without_an_answer() {
     let mut rig = Rig::start(&["hang-up:count=1"]).await;
     assert!(rig.sign(1).await.is_err());

@@ -10,11 +10,13 @@ use slashing_db::{
 };
 
 use super::*;
+use crate::bls::batch::Flaw;
 use crate::eth::{DutyKind, Epoch, Root, Signature, SigningRoot, Slot, Version};
 use crate::limits::DutyClass;
 use crate::sign::{Fault, Refusal};
 use crate::upstream::UpstreamFault;
 use crate::upstream::client::{Stage, UpstreamError};
+use crate::upstream::verify::Defect;
 
 const COMPAT: Compat = Compat { mismatch_500: false };
 
@@ -97,6 +99,9 @@ fn upstream_faults() -> Vec<UpstreamFault> {
         UpstreamFault::Status(503),
         UpstreamFault::NotASignature { bytes: 2 },
         UpstreamFault::NotAKeyList(no_json),
+        UpstreamFault::BadSignature(Defect::Signature(Flaw::Mismatch)),
+        UpstreamFault::VerifyTimeout,
+        UpstreamFault::VerifyFailed,
         UpstreamFault::Abandoned,
     ]);
     faults

@@ -12,6 +12,7 @@ use crate::sign::admission::Admission;
 use crate::sign::permissions::Permissions;
 use crate::tests::{CHAIN, EPOCH, Rig, at, network};
 use crate::upstream::InFlight;
+use crate::upstream::verify::Verifier;
 use crate::validators::Validators;
 use crate::web3signer::request;
 
@@ -38,6 +39,7 @@ fn gate(gloas: Option<u64>) -> Gate {
         store: rig.store,
         admission: Admission::new(&Limits::default()),
         in_flight: InFlight::new(2),
+        verifier: std::sync::Arc::new(Verifier::off()),
         metrics: std::sync::Arc::new(Metrics::new(&LabelValues {
             duty_types: &[],
             signed_code: "ok",

@@ -12,6 +12,7 @@ use portcullis::metrics::{LabelValues, Metrics};
 use portcullis::sign::admission::Admission;
 use portcullis::sign::permissions::Permissions;
 use portcullis::sign::{EVENTS, Gate};
+use portcullis::upstream::verify::Verifier;
 use portcullis::upstream::{InFlight, UpstreamFault};
 use portcullis::validators::Validators;
 use slashing_db::testing::{Fault, MemoryDisk};
@@ -150,6 +151,7 @@ impl Machine {
             store,
             admission: Admission::new(&CONFIG.limits),
             in_flight: InFlight::new(2),
+            verifier: Arc::new(Verifier::off()),
             metrics: Arc::clone(&METRICS),
             tracer: Default::default(),
             log_limit: LogLimit::default(),

@@ -432,6 +432,7 @@ impl World {
             } else {
                 ClockHealth::Synchronised
             },
+            validated_keys: None,
         })
     }
 
