@@ -13,6 +13,7 @@ use crate::clock::{Clock, ManualClock, deadline};
 use crate::eth::{PublicKey, SigningRoot};
 use crate::metrics::LabelValues;
 use crate::tests::{Rig, at};
+use parking_lot::Condvar;
 
 const ROOT: SigningRoot = SigningRoot([7; 32]);
 const SLOT: Slot = Slot(3_200);
@@ -225,13 +226,13 @@ async fn a_panic_fails_its_batch_and_not_the_next_one() {
     assert_eq!(metrics.events.with_label_values(&[VERIFY_FAILED]).get(), 1);
 }
 
-/// Held by a test for as long as nothing is to be verified.
-static STOPPED: Mutex<()> = Mutex::new(());
+/// Set by a test for as long as nothing is to be verified.
+static STOPPED: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 
 fn stopped() -> Judge {
     let mut judge = threads::in_batches();
     Box::new(move |root, claims| {
-        drop(STOPPED.lock());
+        STOPPED.1.wait_while(&mut STOPPED.0.lock(), |stopped| *stopped);
         judge(root, claims)
     })
 }
@@ -242,7 +243,7 @@ async fn what_is_not_verified_in_time_is_not_released_and_a_full_queue_lets_bloc
     let metrics = metrics();
     let small = VerifyConfig { threads: NonZeroUsize::new(1), queue_max: 1, ..config() };
     let keys = Arc::new(ValidatedKeys::in_memory());
-    let held = STOPPED.lock();
+    *STOPPED.0.lock() = true;
     let verifier = Verifier::start_with(&small, keys, &metrics, stopped).unwrap();
     let soon = || Case::new(&metrics, "one:9000").within(Duration::from_secs(1));
     assert_eq!(soon().check(&verifier).await, "upstream_verify_timeout");
@@ -253,7 +254,8 @@ async fn what_is_not_verified_in_time_is_not_released_and_a_full_queue_lets_bloc
     let block = soon().of(DutyKind::BlockV2).over(root).signed(sign(0, root));
     assert_eq!(block.check(&verifier).await, "upstream_verify_timeout");
     assert_eq!(verifier.queue_length(), queued + 1, "the block stands in the queue");
-    drop(held);
+    *STOPPED.0.lock() = false;
+    STOPPED.1.notify_all();
     drop(verifier);
 }
 
