@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::error::ContextKind;
 use clap::{Args, Subcommand};
 
 use crate::config::{self, Config, ConfigError, NetworkSource, RunArgs};
@@ -12,6 +13,7 @@ use crate::eth::{Epoch, ForkName, Network, Root};
 
 pub mod demo;
 pub mod dev_signer;
+pub mod health;
 pub mod keys;
 pub mod run;
 mod scrape;
@@ -26,6 +28,8 @@ pub enum Command {
     Run(RunArgs),
     /// Check a configuration and show what would be in force
     CheckConfig(RunArgs),
+    /// Ask a running gate whether its process is in order; for a container's health check
+    Health(health::HealthArgs),
     /// Make, fill, empty and inspect the slashing store
     #[command(subcommand)]
     Slashing(slashing::SlashingCommand),
@@ -76,6 +80,14 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// What to say of an argument of Web3Signer's that means nothing here; none if `error` is about
+/// something else.
+pub fn in_place_of(error: &clap::Error) -> Option<String> {
+    let argument = error.get(ContextKind::InvalidArg)?.to_string();
+    let instead = config::in_place_of(&argument)?;
+    Some(format!("{argument} is Web3Signer's: {instead}"))
+}
+
 impl Command {
     /// Carries it out.
     ///
@@ -85,6 +97,7 @@ impl Command {
         match self {
             Self::Run(args) => run::run(&args),
             Self::CheckConfig(args) => check_config(&args),
+            Self::Health(args) => args.run(),
             Self::Slashing(command) => command.run(),
             Self::Keys(command) => command.run(),
             Self::SigningRoot(args) => args.run(),

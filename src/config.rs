@@ -16,11 +16,12 @@ use std::thread;
 
 use crate::limits::Limits;
 
-pub use self::args::RunArgs;
+pub use self::args::{RunArgs, Web3SignerArgs, in_place_of};
 pub use self::document::Position;
 pub use self::effective::{Origin, Setting};
 pub use self::groups::{KeyGroup, KeyGroups, KeySelection};
 pub use self::problem::{ConfigError, Place, Problem, ProblemKind};
+pub use self::tracing::TracingConfig;
 pub use self::upstream::{REPLICAS_MAX, UpstreamConfig, UpstreamTls, UpstreamsConfig, is_https};
 pub use self::verify::{VerifyConfig, VerifyMode};
 
@@ -35,6 +36,7 @@ mod load;
 mod problem;
 mod raw;
 mod redact;
+mod tracing;
 mod upstream;
 mod verify;
 
@@ -65,6 +67,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[log]`: what is logged, and how.
     pub log: LogConfig,
+    /// `[tracing]`: where the spans of sampled requests go.
+    pub tracing: TracingConfig,
     /// `[web3signer]`: where we answer like Web3Signer against our better judgement.
     pub web3signer: Web3SignerConfig,
     origins: BTreeMap<String, Origin>,
@@ -164,6 +168,8 @@ pub enum LogFormat {
     Plain,
     /// One JSON object a line.
     Json,
+    /// One JSON object a line, with the names of the Elastic Common Schema.
+    Ecs,
 }
 
 /// Where we answer like Web3Signer against our better judgement.

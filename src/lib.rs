@@ -24,6 +24,7 @@
 //! | [`server`] | listeners, workers, bounds, drain; the only table of statuses |
 //! | [`tls`] | certificates, keys and passwords from files, for both sides of the gate |
 //! | [`control`] | an operator's commands to the running gate, over a Unix socket |
+//! | [`trace`] | what a request is called: its id, its trace, its span |
 //! | [`config`], [`limits`], [`clock`], [`metrics`], [`logging`] | what their names say |
 //! | [`cli`] | the commands |
 //! | [`bls`] | signatures, one and by the batch; the only FFI |
@@ -56,6 +57,7 @@ pub mod metrics;
 pub mod server;
 pub mod sign;
 pub mod tls;
+pub mod trace;
 pub mod upstream;
 pub mod validated_keys;
 pub mod validators;

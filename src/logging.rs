@@ -13,7 +13,9 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{LogConfig, LogFormat};
 
+mod ecs;
 mod limit;
+
 #[cfg(test)]
 mod tests;
 
@@ -54,6 +56,7 @@ where
     Ok(match config.format {
         LogFormat::Plain => Box::new(builder.with_ansi(coloured).finish()),
         LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+        LogFormat::Ecs => Box::new(builder.event_format(ecs::Ecs).finish()),
     })
 }
 

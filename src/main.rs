@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use portcullis::cli::{Command, Exit};
+use portcullis::cli::{Command, Exit, in_place_of};
 
 /// An inline, Web3Signer-compatible signing gate for Ethereum validators
 #[derive(Parser)]
@@ -15,7 +15,17 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command.run() {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            if let Some(instead) = in_place_of(&error) {
+                eprintln!("portcullis: {instead}");
+                return Exit::Usage.into();
+            }
+            error.exit();
+        }
+    };
+    match arguments.command.run() {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("portcullis: {error:#}");

@@ -14,6 +14,7 @@ use prometheus::{
 use self::process::ProcessCollector;
 pub use self::summary::Summary;
 pub use self::upstream::{ReplicaMetrics, UpstreamMetrics, UpstreamSetMetrics};
+pub use self::web3signer::Web3SignerMetrics;
 use crate::limits::DutyClass;
 
 mod families;
@@ -21,6 +22,7 @@ pub mod http;
 mod process;
 mod summary;
 mod upstream;
+mod web3signer;
 
 #[cfg(test)]
 mod tests;
@@ -162,6 +164,8 @@ pub struct Metrics {
     pub clock_synchronised: IntGauge,
     /// Events, by name.
     pub events: IntCounterVec,
+    /// Spans of sampled requests.
+    pub trace: TraceMetrics,
     /// What Web3Signer's dashboards read.
     pub web3signer: Web3SignerMetrics,
 }
@@ -200,23 +204,14 @@ pub struct StoreMetrics {
     pub witness_generation: IntGauge,
 }
 
-/// The names that Web3Signer's dashboards read.
-pub struct Web3SignerMetrics {
-    /// Keys that can be signed with.
-    pub signers_loaded: IntGauge,
-    /// Requests for a key that is not here.
-    pub missing_identifier: IntCounter,
-    /// Requests that could not be read.
-    pub malformed: IntCounter,
-    /// Requests that slashing protection let pass.
-    pub permitted: IntCounter,
-    /// Requests refused as slashable.
-    pub prevented: IntCounter,
-    /// Seconds until a block was recorded.
-    pub block_recorded: Summary,
-    /// Seconds until an attestation was recorded.
-    pub attestation_recorded: Summary,
-    signing: Summary,
+/// Spans of sampled requests, by what became of them.
+pub struct TraceMetrics {
+    /// Taken by the collector.
+    pub exported: IntCounter,
+    /// Dropped because too many waited.
+    pub dropped: IntCounter,
+    /// Lost because the collector did not take them.
+    pub failed: IntCounter,
 }
 
 impl Metrics {
@@ -261,6 +256,7 @@ impl Metrics {
             store: StoreMetrics::new(&registry),
             clock_synchronised: families::CLOCK_SYNCHRONISED.gauge(&registry),
             events,
+            trace: TraceMetrics::new(&registry),
             web3signer: Web3SignerMetrics::new(&registry),
             requests,
             duty_types: labels.duty_types,
@@ -353,21 +349,12 @@ impl StoreMetrics {
     }
 }
 
-impl Web3SignerMetrics {
-    fn new(registry: &Registry) -> Self {
-        let [signing] = summary::register(registry, &families::BLS_SIGNING, [None]);
-        let [block_recorded, attestation_recorded] =
-            summary::register(registry, &families::DATABASE, [Some("block"), Some("attestation")]);
-        Self {
-            signers_loaded: families::SIGNERS_LOADED.gauge(registry),
-            missing_identifier: families::MISSING_IDENTIFIER.counter(registry),
-            malformed: families::MALFORMED.counter(registry),
-            permitted: families::PERMITTED.counter(registry),
-            prevented: families::PREVENTED.counter(registry),
-            block_recorded,
-            attestation_recorded,
-            signing,
-        }
+impl TraceMetrics {
+    pub(crate) fn new(registry: &Registry) -> Self {
+        let spans = families::TRACE_SPANS.counters(registry);
+        let [exported, dropped, failed] =
+            ["exported", "dropped", "failed"].map(|outcome| spans.with_label_values(&[outcome]));
+        Self { exported, dropped, failed }
     }
 }
 

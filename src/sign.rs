@@ -29,6 +29,7 @@ use crate::limits::DutyClass;
 use crate::logging::LogLimit;
 use crate::metrics::{Metrics, Stage};
 use crate::server::body::{BodyError, ReceivedBody};
+use crate::trace::{RequestTrace, Tracer};
 use crate::upstream::verify::Verifier;
 use crate::upstream::{Forward, InFlight, Upstreams};
 use crate::validators::{RowIndex, Standing, Validators};
@@ -75,6 +76,8 @@ pub struct Gate {
     pub verifier: Arc<Verifier>,
     /// The figures.
     pub metrics: Arc<Metrics>,
+    /// Whether spans are made of requests, and where they go.
+    pub tracer: Tracer,
     /// How much is said of bad requests.
     pub log_limit: LogLimit,
     /// How many epochs a vote's target may lie behind the present one.
@@ -89,6 +92,8 @@ pub struct Arrival<B> {
     pub peer: SocketAddr,
     /// The last segment of its path.
     pub identifier: String,
+    /// What it is called.
+    pub trace: RequestTrace,
     /// Its body.
     pub body: B,
 }
@@ -123,22 +128,24 @@ impl Path {
     where
         B: Future<Output = Result<ReceivedBody, BodyError>>,
     {
-        let mut account = Account::open(arrival.peer, &arrival.identifier);
-        let result = self.try_sign(arrival, &mut account).await;
+        let Arrival { peer, identifier, trace, body } = arrival;
+        let mut account = Account::open(peer, &identifier, trace);
+        let result = self.try_sign(&identifier, body, &mut account).await;
         account.close(&self.gate, &result);
         result
     }
 
     async fn try_sign<B>(
         &self,
-        arrival: Arrival<B>,
+        identifier: &str,
+        body: B,
         account: &mut Account,
     ) -> Result<Signed, NotSigned>
     where
         B: Future<Output = Result<ReceivedBody, BodyError>>,
     {
         let gate = &*self.gate;
-        let body = arrival.body.await?;
+        let body = body.await?;
         let deadline = deadline(gate.budget);
         account.done(gate, Stage::Read);
 
@@ -149,10 +156,10 @@ impl Path {
         let turn = self.turns.wait(class, deadline - gate.budget / 2).await;
         let turn = turn.ok_or_else(|| gate.overloaded(class))?;
         let _admitted = gate.admit(class)?;
-        let key: PublicKey = arrival.identifier.parse().map_err(|_| Rejection::BadIdentifier)?;
+        let key: PublicKey = identifier.parse().map_err(|_| Rejection::BadIdentifier)?;
 
         let now = gate.clock.now();
-        let root = content::root(gate, &request, now)?;
+        let root = content::root(gate, &request, now, account.request_id())?;
         account.rooted(gate, root);
 
         let row = match gate.validators.standing(&slashing_db::PublicKey(key.0)) {
@@ -182,6 +189,7 @@ impl Path {
             lease_end: gate.store.lease_end(),
             slot: gate.slots.slot(now),
             deadline,
+            trace: account.outgoing(),
             encode: &|root| {
                 request::encode(&request.duty, request.fork_info.as_ref(), root, &gate.network)
             },

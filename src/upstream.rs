@@ -24,6 +24,7 @@ use crate::clock::Now;
 use crate::eth::{DutyKind, PublicKey, Signature, SigningRoot, Slot};
 use crate::limits::DutyClass;
 use crate::sign::{Fault, NotSigned};
+use crate::trace::TraceHeaders;
 use crate::validators::RowIndex;
 
 pub mod breaker;
@@ -280,6 +281,8 @@ pub struct Forward<'a> {
     pub slot: Slot,
     /// When the client stops waiting.
     pub deadline: Instant,
+    /// The trace that it belongs to, if any.
+    pub trace: Option<TraceHeaders>,
     /// Makes the body for the root that the permit carries.
     pub encode: &'a dyn Fn(&SigningRoot) -> Vec<u8>,
 }
@@ -318,6 +321,7 @@ impl Upstreams {
                 root,
                 slot: duty.slot,
                 body,
+                trace: duty.trace.clone(),
             };
             self.ask(duty.row, &question, duty.deadline).await
         };

@@ -14,13 +14,13 @@ use crate::config::{Config, RunArgs};
 use crate::control;
 use crate::enrolment::Declarations;
 use crate::eth::{DutyKind, Network};
-use crate::logging;
-use crate::logging::LogLimit;
+use crate::logging::{self, LogLimit};
 use crate::metrics::{self, LabelValues, Metrics};
 use crate::server::{self, Server};
 use crate::sign::admission::Admission;
 use crate::sign::permissions::Permissions;
 use crate::sign::{EVENTS, Gate};
+use crate::trace::{ExporterConfig, Tracer};
 use crate::upstream::discovery::Discovery;
 use crate::upstream::signers::Signers;
 use crate::upstream::{InFlight, UpstreamFault};
@@ -62,6 +62,13 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let (store, watermarks) =
         store::open(&config, &network, slots, &clock).context("cannot open the slashing store")?;
     let store = Arc::new(store);
+    if store.has_unfinished_import() {
+        tracing::warn!(
+            event = "unfinished_import",
+            "an import was cut short: some keys may lack history that the file has; run the same \
+             import again"
+        );
+    }
     // Owning it wrote the disk and the witness; the lease that it took runs from before.
     store.renew(store::now(slots, &clock)).context("the lease ran out while the store opened")?;
     let (ends, ended) = mpsc::channel();
@@ -90,7 +97,9 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     if let Some(keys) = gate.verifier.keys() {
         keys.close(); // a successor may open the table while this process finishes what it began
     }
-    shut(&config, &store, server, slots, &clock, end)
+    let exit = shut(&config, &store, server, slots, &clock, end);
+    gate.tracer.flush(LAST_SPANS);
+    exit
 }
 
 fn log_configuration(config: &Config, network: &Network) {
@@ -146,12 +155,25 @@ fn assemble(
         in_flight: InFlight::new(FINISHED_RESULTS_KEPT_SLOTS),
         verifier: Arc::new(verifier(config, &validators, &metrics)?),
         validators,
+        tracer: tracer(config, &metrics)?,
         metrics,
         log_limit: LogLimit::default(),
         min_target_age_epochs: config.slashing.min_target_age_epochs,
         budget: Duration::from_millis(config.limits.request_budget_ms)
             .min(config.upstreams.longest_timeout()),
     })
+}
+
+fn tracer(config: &Config, metrics: &Metrics) -> anyhow::Result<Tracer> {
+    let Some(endpoint) = config.tracing.endpoint.clone() else { return Ok(Tracer::off()) };
+    let exporter = ExporterConfig {
+        endpoint,
+        sample_ratio: config.tracing.sample_ratio,
+        service_name: config.tracing.service_name.clone(),
+        instance: config.listen.address.to_string(),
+        headers: config.tracing.headers.clone(),
+    };
+    Tracer::start(exporter, &metrics.trace).context("cannot start the exporter of traces")
 }
 
 fn serve_control(config: &Config, gate: &Arc<Gate>, slots: SlotClock) -> anyhow::Result<()> {
@@ -228,4 +250,6 @@ const DUTY_TYPES: [&str; DutyKind::ALL.len()] = {
 };
 /// Why nothing is signed any more is worth an answer, to what waits and to what arrives meanwhile.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// For the spans that are still to be sent when the process ends.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 const FINISHED_RESULTS_KEPT_SLOTS: u64 = 2;

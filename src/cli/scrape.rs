@@ -89,6 +89,12 @@ impl Scrape {
         metrics.connections_idle.set(gauge(idle));
         metrics.connections_active.set(gauge(open.saturating_sub(idle)));
         raise(&metrics.connections_refused, self.server.sum(|worker| &worker.refused));
+        let (pool, begun) = (&metrics.web3signer, self.server.sum(|worker| &worker.requests));
+        let under_way = self.server.sum(|worker| &worker.in_flight);
+        raise(&pool.pool_submitted, begun);
+        raise(&pool.pool_completed, begun.saturating_sub(under_way));
+        let refused = DutyClass::ALL.iter().map(|class| metrics.overloaded(*class).get()).sum();
+        raise(&pool.pool_rejected, refused);
     }
 }
 

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+pub use self::web3signer::{Web3SignerArgs, in_place_of};
+
+pub(super) mod web3signer;
+
 /// A flag wins over the environment (`PORTCULLIS_<SECTION>_<FIELD>`), which wins over the file.
 #[derive(Args, Clone, Debug, Default)]
 pub struct RunArgs {
@@ -26,12 +30,15 @@ pub struct RunArgs {
     /// The directory of the slashing store (slashing.directory)
     #[arg(long, value_name = "DIRECTORY")]
     pub data_dir: Option<String>,
-    /// `plain` or `json` (log.format)
+    /// `plain`, `json` or `ecs` (log.format)
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
     /// `info`, or a filter such as `info,portcullis::upstream=debug` (log.level)
     #[arg(long, value_name = "FILTER")]
     pub log_level: Option<String>,
+    /// Flags that mean what they mean at Web3Signer
+    #[command(flatten)]
+    pub web3signer: Web3SignerArgs,
 }
 
 impl RunArgs {

@@ -14,7 +14,7 @@ use super::problem::{Place, Problem, ProblemKind};
 use super::raw::{RawConfig, RawListen, RawLog, RawNetwork, RawSlashing};
 use super::{
     Config, ListenConfig, LogConfig, LogFormat, MetricsConfig, NETWORKS, NetworkConfig,
-    NetworkSource, SlashingConfig, Web3SignerConfig, groups, hex, upstream, verify,
+    NetworkSource, SlashingConfig, Web3SignerConfig, groups, hex, tracing, upstream, verify,
 };
 use crate::limits::{Limits, LimitsError};
 
@@ -135,6 +135,7 @@ pub(super) fn config(
     let slashing = slashing(&mut checker, raw.slashing);
     let groups = groups::check(&mut checker, raw.groups);
     let log = log(&mut checker, raw.log);
+    let tracing = tracing::check(&mut checker, raw.tracing);
     let web3signer = Web3SignerConfig {
         compat_mismatch_500: raw.web3signer.compat_mismatch_500.unwrap_or(false),
     };
@@ -158,6 +159,7 @@ pub(super) fn config(
             groups,
             limits,
             log,
+            tracing,
             web3signer,
             origins,
         }),
@@ -281,8 +283,10 @@ fn log(checker: &mut Checker<'_>, raw: RawLog) -> Option<LogConfig> {
         None => Some(default.format),
         Some("plain") => Some(LogFormat::Plain),
         Some("json") => Some(LogFormat::Json),
+        Some("ecs") => Some(LogFormat::Ecs),
         Some(value) => {
-            let wrong = ProblemKind::NotOneOf { value: value.to_owned(), known: "plain, json" };
+            let wrong =
+                ProblemKind::NotOneOf { value: value.to_owned(), known: "plain, json, ecs" };
             checker.wrong("log.format", wrong);
             None
         }

@@ -124,8 +124,19 @@ impl Config {
             "log.format" => match self.log.format {
                 LogFormat::Plain => text(&"plain"),
                 LogFormat::Json => text(&"json"),
+                LogFormat::Ecs => text(&"ecs"),
             },
             "log.level" => text(&self.log.level),
+            "tracing.endpoint" => match &self.tracing.endpoint {
+                Some(endpoint) => text(endpoint),
+                None => text(&"off"),
+            },
+            "tracing.sample_ratio" => Some(Value::Float(self.tracing.sample_ratio)),
+            "tracing.service_name" => text(&self.tracing.service_name),
+            "tracing.headers_file" => match &self.tracing.headers_file {
+                Some(file) => text(&file.display()),
+                None => text(&""),
+            },
             "web3signer.compat_mismatch_500" => {
                 Some(Value::Boolean(self.web3signer.compat_mismatch_500))
             }

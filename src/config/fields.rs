@@ -8,13 +8,15 @@ use crate::limits::Limits;
 pub(super) enum Kind {
     Text,
     Integer,
+    /// With or without a fraction.
+    Number,
     Boolean,
     /// Texts; in an environment variable separated by commas.
     List,
 }
 
 /// `section.field`, without those of `[limits]`, which all are integers.
-const FIELDS: [(&str, Kind); 32] = [
+const FIELDS: [(&str, Kind); 36] = [
     ("network.name", Kind::Text),
     ("network.config", Kind::Text),
     ("network.genesis_time", Kind::Integer),
@@ -46,6 +48,10 @@ const FIELDS: [(&str, Kind); 32] = [
     ("slashing.min_target_age_epochs", Kind::Integer),
     ("log.format", Kind::Text),
     ("log.level", Kind::Text),
+    ("tracing.endpoint", Kind::Text),
+    ("tracing.sample_ratio", Kind::Number),
+    ("tracing.service_name", Kind::Text),
+    ("tracing.headers_file", Kind::Text),
     ("web3signer.compat_mismatch_500", Kind::Boolean),
 ];
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::args::RunArgs;
+use super::args::{RunArgs, web3signer};
 use super::check::{self, Checker};
 use super::document::{self, Document};
 use super::effective::Origin;
@@ -64,6 +64,10 @@ impl Config {
         for Override { key, value, place, origin } in overrides {
             replace(&mut table, &mut origins, &key, value, origin);
             places.insert(key, place);
+        }
+        for (key, flag, value) in web3signer::overrides(&args.web3signer, &table) {
+            replace(&mut table, &mut origins, key, value, Origin::CommandLine);
+            places.insert(key.to_owned(), Place::CommandLine(flag));
         }
         let raw: RawConfig = match table.try_into() {
             Ok(raw) => raw,
@@ -141,6 +145,10 @@ fn parse(kind: Kind, text: &str) -> Result<Value, ProblemKind> {
             let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
             let number = digits.then(|| text.parse().ok()).flatten();
             number.map(Value::Integer).ok_or_else(|| ProblemKind::NotAnInteger { value: value() })
+        }
+        Kind::Number => {
+            let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+            number.map(Value::Float).ok_or_else(|| ProblemKind::NotANumber { value: value() })
         }
         Kind::Boolean => match text {
             "true" => Ok(Value::Boolean(true)),

@@ -157,6 +157,17 @@ pub enum ProblemKind {
     KeysFileLine { path: PathBuf, line: usize, problem: Box<Self> },
     #[error("`{value}` is not a log filter such as info or info,portcullis::upstream=debug")]
     NotALogFilter { value: String },
+    #[error("{value} is not a part from 0 to 1")]
+    NotARatio { value: f64 },
+    #[error("`{value}` is not a number")]
+    NotANumber { value: String },
+    #[error(
+        "`{value}` is not the URL of an OTLP collector such as http://127.0.0.1:4318 (http only: \
+         run the collector's agent beside the gate), nor `off`"
+    )]
+    NotACollector { value: String },
+    #[error("{}:{line}: is not a header, `name: value`", path.display())]
+    NotAHeader { path: PathBuf, line: usize },
     #[error("{0}")]
     Limits(LimitsError),
 }

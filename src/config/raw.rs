@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::tracing::RawTracing;
 use super::upstream::{RawUpstream, RawUpstreamSet};
 use super::verify::RawVerify;
 use crate::limits::Limits;
@@ -21,6 +22,7 @@ pub(super) struct RawConfig {
     pub(super) groups: Vec<RawGroup>,
     pub(super) limits: Limits,
     pub(super) log: RawLog,
+    pub(super) tracing: RawTracing,
     pub(super) web3signer: RawWeb3Signer,
 }
 

@@ -193,7 +193,7 @@ level = 'portcullis=loud'
             "portcullis.toml: slashing.witness: is required, and is not set",
             "portcullis.toml:17:11: slashing.key_set: \
              `a b` may hold letters, digits, `-`, `_` and `.` only",
-            "portcullis.toml:23:10: log.format: `xml` is not one of plain, json",
+            "portcullis.toml:23:10: log.format: `xml` is not one of plain, json, ecs",
             "portcullis.toml:24:9: log.level: `portcullis=loud` is not a log filter \
              such as info or info,portcullis::upstream=debug",
         ]

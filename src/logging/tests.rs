@@ -74,3 +74,51 @@ fn a_panic_is_an_event_of_the_log() {
     assert_eq!(line["panic"], "the slot was 7");
     assert!(line["location"].as_str().unwrap().contains("logging/tests.rs:"), "{line}");
 }
+
+#[test]
+fn ecs_lines_have_the_names_of_the_schema() {
+    let text = logged(LogFormat::Ecs, "info", true, || {
+        tracing::warn!(
+            event = "refused",
+            code = "double_vote",
+            reason = %"the record says \"no\"",
+            request_id = "abc",
+            trace_id = Some(tracing::field::display("4bf9")),
+            span_id = None::<&str>,
+            peer = %"[::1]:5052",
+            took_us = 7,
+            slot = 9,
+            joined = true,
+            "refused to sign"
+        );
+        tracing::info!(event = "signed", "signed");
+    });
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (name, value) in [
+        ("log.level", "warn"),
+        ("message", "refused to sign"),
+        ("ecs.version", "8.11.0"),
+        ("service.name", "portcullis"),
+        ("service.version", env!("CARGO_PKG_VERSION")),
+        ("log.logger", "portcullis::logging::tests"),
+        ("event.action", "refused"),
+        ("event.outcome", "failure"),
+        ("error.code", "double_vote"),
+        ("error.message", "the record says \"no\""),
+        ("http.request.id", "abc"),
+        ("trace.id", "4bf9"),
+        ("client.address", "[::1]:5052"),
+        ("client.ip", "::1"),
+    ] {
+        assert_eq!(lines[0][name], value, "{name}");
+    }
+    assert!(lines[0]["@timestamp"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(lines[0]["client.port"], 5052);
+    assert_eq!(lines[0]["event.duration"], 7_000);
+    assert_eq!(lines[0]["portcullis.slot"], 9);
+    assert_eq!(lines[0]["portcullis.joined"], true);
+    assert_eq!(lines[0].get("span.id"), None);
+    assert_eq!(lines[1]["event.outcome"], "success");
+}

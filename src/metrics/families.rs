@@ -122,6 +122,8 @@ families! {
         "1 while the kernel says that the clock is synchronised, else 0.";
     EVENTS: Counter "portcullis_events_total" ["event"]
         "Events raised, by name.";
+    TRACE_SPANS: Counter "portcullis_trace_spans_total" ["outcome"]
+        "Spans of sampled requests: exported, dropped (too many waited) or failed (collector).";
     BUILD_INFO: Gauge "portcullis_build_info" ["version"]
         "Always 1; the version that runs.";
     SIGNERS_LOADED: Gauge "signing_signers_loaded_count" []
@@ -139,6 +141,20 @@ families! {
     DATABASE: Summary "eth2_slashingprotection_database_duration" ["signingOperation", "quantile"]
         "As in Web3Signer: seconds until a block or an attestation was recorded; quantiles of \
          the last 1,024.";
+    MISSING_IDENTIFIER_OLD: Counter "signing_bls_missing_identifier_count" []
+        "What Web3Signer called the one with `_total` before 24.6.0.";
+    MALFORMED_OLD: Counter "http_bls_malformed_request_count" []
+        "What Web3Signer called the one with `_total` before 24.6.0.";
+    PREVENTED_OLD: Counter "eth2_slashingprotection_prevented_signings" []
+        "What Web3Signer called the one with `_total` before 24.6.0.";
+    POOL_SUBMITTED: Counter "http_vertx_worker_pool_submitted_total" ["poolType", "poolName"]
+        "As in Web3Signer: requests that a worker has begun, of any kind.";
+    POOL_COMPLETED: Counter "http_vertx_worker_pool_completed_total" ["poolType", "poolName"]
+        "As in Web3Signer: requests that a worker has ended, of any kind.";
+    POOL_REJECTED: Counter "http_vertx_worker_pool_rejected_total" ["poolType", "poolName"]
+        "As in Web3Signer: signing requests refused at once because there was no room.";
+    POOL_USAGE: Summary "http_vertx_worker_pool_usage" ["poolType", "poolName", "quantile"]
+        "As in Web3Signer: seconds a request spent with a worker; quantiles of the last 1,024.";
     RELEASE: Gauge "process_release" ["version"]
         "As in Web3Signer: always 1; the version that runs.";
     CPU_SECONDS: Counter "process_cpu_seconds_total" []

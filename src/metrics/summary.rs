@@ -24,15 +24,17 @@ struct Window {
     last_us: [AtomicU32; WINDOW],
 }
 
-impl Summary {
-    fn new() -> Self {
+impl Default for Summary {
+    fn default() -> Self {
         Self(Arc::new(Window {
             count: AtomicU64::new(0),
             sum_us: AtomicU64::new(0),
             last_us: [const { AtomicU32::new(0) }; WINDOW],
         }))
     }
+}
 
+impl Summary {
     /// Adds one duration, to the microsecond; above 71 minutes it counts as that.
     pub fn observe(&self, elapsed: Duration) {
         let us = u32::try_from(elapsed.as_micros()).unwrap_or(u32::MAX);
@@ -64,20 +66,20 @@ impl Summary {
     }
 }
 
-/// The summaries of one family, told apart by its first label.
+/// The summaries of one family, told apart by the values of its labels.
 struct SummaryCollector {
     family: &'static Family,
     desc: Desc,
-    children: Vec<(Option<&'static str>, Summary)>,
+    children: Vec<(Vec<&'static str>, Summary)>,
 }
 
-/// Registers a family of summaries, one for each label value.
-pub(super) fn register<const N: usize>(
+/// Registers a family of summaries, each with the values of the labels that stand before
+/// `quantile` in the table. One summary may show under several families.
+pub(super) fn register(
     registry: &Registry,
     family: &'static Family,
-    values: [Option<&'static str>; N],
-) -> [Summary; N] {
-    let summaries = [(); N].map(|()| Summary::new());
+    children: &[(&[&'static str], &Summary)],
+) {
     let labels = family.labels.iter().filter(|label| **label != "quantile");
     let desc = Desc::new(
         family.name.to_owned(),
@@ -86,11 +88,11 @@ pub(super) fn register<const N: usize>(
         Default::default(),
     )
     .expect("names and labels of the table are valid");
-    let children = values.into_iter().zip(summaries.iter().cloned()).collect();
+    let children = children.iter().map(|(values, summary)| (values.to_vec(), (*summary).clone()));
+    let children = children.collect();
     registry
         .register(Box::new(SummaryCollector { family, desc, children }))
         .expect("each family is registered once");
-    summaries
 }
 
 impl Collector for SummaryCollector {
@@ -99,15 +101,14 @@ impl Collector for SummaryCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let metrics = self.children.iter().map(|(value, summary)| {
-            let mut labels = Vec::new();
-            if let Some(value) = value {
+        let metrics = self.children.iter().map(|(values, summary)| {
+            let labels = self.family.labels.iter().zip(values).map(|(name, value)| {
                 let mut label = LabelPair::default();
-                label.set_name(self.family.labels[0].to_owned());
+                label.set_name((*name).to_owned());
                 label.set_value((*value).to_owned());
-                labels.push(label);
-            }
-            let mut metric = Metric::from_label(labels);
+                label
+            });
+            let mut metric = Metric::from_label(labels.collect());
             metric.set_summary(summary.collect());
             metric
         });

@@ -142,8 +142,29 @@ fn quantiles_are_those_of_the_last_observations() {
     assert_eq!(value(&text, &series("0.5")), 0.512);
     assert_eq!(value(&text, &series("0.95")), 0.973);
     assert_eq!(value(&text, &series("0.99")), 1.014);
+    let usage = "http_vertx_worker_pool_usage_count\
+                 {poolType=\"worker\",poolName=\"vert.x-worker-thread\"}";
+    metrics.answered(None, Verdict::Rejected, "broken_json", Duration::from_millis(7));
+    assert_eq!(value(&metrics.encode().unwrap(), usage), 1.0);
     let blocks = series("0.5").replace("attestation", "block");
     assert!(value(&text, &blocks).is_nan());
+}
+
+#[test]
+fn dashboards_from_before_the_suffix_find_the_same_numbers() {
+    let metrics = Metrics::new(&LABELS);
+    metrics.web3signer.missing_identifier.inc_by(2);
+    metrics.web3signer.malformed.inc_by(3);
+    metrics.web3signer.prevented.inc_by(4);
+    let text = metrics.encode().unwrap();
+    for (name, count) in [
+        ("signing_bls_missing_identifier_count", 2.0),
+        ("http_bls_malformed_request_count", 3.0),
+        ("eth2_slashingprotection_prevented_signings", 4.0),
+    ] {
+        assert_eq!(value(&text, name), count, "{name}");
+        assert_eq!(value(&text, &format!("{name}_total")), count, "{name}_total");
+    }
 }
 
 #[test]

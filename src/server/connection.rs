@@ -305,7 +305,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
 }
 
 impl<I> Watched<I> {
-    /// Not ready once after every so many bytes: the worker looks at its sockets, and serves others.
+    /// Not ready once after every so many bytes: the worker looks at its sockets, serves others.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.written_in_turn < TURN_BYTES {
             return Poll::Ready(());

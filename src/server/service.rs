@@ -14,6 +14,7 @@ use super::respond::{self, Answer, Compat};
 use crate::clock::Stopwatch;
 use crate::metrics::Stage;
 use crate::sign::{Arrival, Fault, NotSigned, Path};
+use crate::trace::{Ids, RequestTrace, X_REQUEST_ID};
 use crate::upstream::discovery::Discovery;
 use crate::web3signer::response::{Check, Format, Health, up_or_down};
 use crate::web3signer::route::{Route, route};
@@ -35,6 +36,7 @@ pub struct Api {
     bodies: Bodies,
     discovery: Arc<Discovery>,
     dialect: Arc<Dialect>,
+    ids: Ids,
 }
 
 impl Api {
@@ -45,7 +47,7 @@ impl Api {
         discovery: Arc<Discovery>,
         dialect: Arc<Dialect>,
     ) -> Self {
-        Self { path, bodies, discovery, dialect }
+        Self { path, bodies, discovery, dialect, ids: Ids::default() }
     }
 
     async fn sign(
@@ -53,11 +55,12 @@ impl Api {
         identifier: String,
         request: Request<Incoming>,
         peer: SocketAddr,
+        trace: RequestTrace,
     ) -> Answer {
         let accept = request.headers().get_all(ACCEPT).iter();
         let format = Format::negotiate(accept.filter_map(|value| value.to_str().ok()));
         let body = self.bodies.read(request.into_body());
-        let result = self.path.sign(Arrival { peer, identifier, body }).await;
+        let result = self.path.sign(Arrival { peer, identifier, trace, body }).await;
         let respond = Stopwatch::start();
         let answer = respond::signing(&result, format, self.dialect.compat);
         self.path.gate().metrics.stage(Stage::Respond, respond.elapsed());
@@ -105,16 +108,12 @@ impl Api {
         ])
     }
 
-    fn host_allowed(&self, request: &Request<Incoming>) -> bool {
-        let allowed = &self.dialect.hosts_allowed;
-        let host = || request.headers().get(HOST)?.to_str().ok().map(host_name);
-        allowed.is_empty()
-            || host().is_some_and(|host| allowed.iter().any(|name| name.eq_ignore_ascii_case(host)))
-    }
-}
-
-impl Service for Api {
-    async fn call(self: Rc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        trace: RequestTrace,
+    ) -> Answer {
         if !self.host_allowed(&request) {
             return respond::host_not_allowed();
         }
@@ -123,7 +122,7 @@ impl Service for Api {
         match found {
             Ok(Route::Sign { identifier }) => {
                 let identifier = identifier.to_owned();
-                self.sign(identifier, request, peer).await
+                self.sign(identifier, request, peer, trace).await
             }
             Ok(Route::PublicKeys) => self.public_keys(),
             Ok(Route::Upcheck) => respond::upcheck(),
@@ -136,6 +135,24 @@ impl Service for Api {
             Ok(Route::Refused { reason }) => respond::not_offered(reason),
             Err(no_route) => respond::no_route(no_route),
         }
+    }
+
+    fn host_allowed(&self, request: &Request<Incoming>) -> bool {
+        let allowed = &self.dialect.hosts_allowed;
+        let host = || request.headers().get(HOST)?.to_str().ok().map(host_name);
+        allowed.is_empty()
+            || host().is_some_and(|host| allowed.iter().any(|name| name.eq_ignore_ascii_case(host)))
+    }
+}
+
+impl Service for Api {
+    async fn call(self: Rc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+        let gate = self.path.gate();
+        let trace = RequestTrace::begin(request.headers(), &self.ids, &gate.tracer, &gate.clock);
+        let request_id = trace.request_id.header();
+        let mut answer = self.answer(request, peer, trace).await;
+        answer.headers_mut().insert(X_REQUEST_ID, request_id);
+        answer
     }
 
     fn on_panic(&self) -> Answer {

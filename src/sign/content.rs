@@ -8,6 +8,7 @@ use super::not_signed::{NotSigned, Rejection};
 use crate::clock::Now;
 use crate::eth::duty::AttestationData;
 use crate::eth::{Duty, Epoch, ForkName, SigningRoot, effective_fork_version, signing_root};
+use crate::trace::RequestId;
 use crate::web3signer::request::SigningRequest;
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub(super) fn root(
     gate: &Gate,
     request: &SigningRequest,
     now: Now,
+    request_id: &RequestId,
 ) -> Result<SigningRoot, NotSigned> {
     let root = signing_root(
         &request.duty,
@@ -32,7 +34,7 @@ pub(super) fn root(
         gate.slots.epoch(now),
     )?;
     network(gate, request)?;
-    time(gate, &request.duty, now)?;
+    time(gate, &request.duty, now, request_id)?;
     if let Duty::Attestation(data) = &request.duty {
         vote(gate, data, now)?;
     }
@@ -76,7 +78,7 @@ fn fork(gate: &Gate, request: &SigningRequest) -> Result<(), Rejection> {
 
 /// D05 for everything that has a time: nothing more than a slot ahead of the wall clock, and a line
 /// in the log beyond the gossip rules' disparity.
-fn time(gate: &Gate, duty: &Duty, now: Now) -> Result<(), Rejection> {
+fn time(gate: &Gate, duty: &Duty, now: Now, request_id: &RequestId) -> Result<(), Rejection> {
     let reach = now.after(gate.slots.slot_duration());
     let (field, slot) = match duty {
         Duty::Attestation(data) => ("attestation.slot", data.slot),
@@ -109,6 +111,7 @@ fn time(gate: &Gate, duty: &Duty, now: Now) -> Result<(), Rejection> {
     {
         tracing::info!(
             event = "early_duty",
+            %request_id,
             kind = duty.kind().as_str(),
             slot = slot.0,
             ahead_ms = ahead_ns / 1_000_000,

@@ -6,6 +6,7 @@ use super::{Fault, Gate, NotSigned, Refusal, Rejection, Signed};
 use crate::clock::Stopwatch;
 use crate::eth::{Duty, DutyKind, SigningRoot};
 use crate::metrics::{Stage, Verdict};
+use crate::trace::{RequestId, RequestTrace, TraceHeaders};
 use crate::upstream::verify::{BAD_SIGNATURE, VERIFY_FAILED};
 use crate::upstream::{Forwarded, UpstreamFault};
 use crate::web3signer::request::SigningRequest;
@@ -18,6 +19,7 @@ pub(super) struct Account {
     times: Times,
     root: Option<SigningRoot>,
     joined: bool,
+    trace: RequestTrace,
     whole: Stopwatch,
     stage: Stopwatch,
 }
@@ -32,7 +34,7 @@ struct Times {
 }
 
 impl Account {
-    pub(super) fn open(peer: SocketAddr, identifier: &str) -> Self {
+    pub(super) fn open(peer: SocketAddr, identifier: &str, trace: RequestTrace) -> Self {
         let (whole, stage) = (Stopwatch::start(), Stopwatch::start());
         let identifier = identifier.chars().take(IDENTIFIER_CHARS_MAX).collect();
         Self {
@@ -42,6 +44,7 @@ impl Account {
             times: Times::default(),
             root: None,
             joined: false,
+            trace,
             whole,
             stage,
         }
@@ -50,6 +53,7 @@ impl Account {
     pub(super) fn done(&mut self, gate: &Gate, stage: Stage) {
         let elapsed = self.stage.lap();
         gate.metrics.stage(stage, elapsed);
+        self.trace.stage(stage, &self.whole);
         let web3signer = &gate.metrics.web3signer;
         match (stage, self.kind) {
             (Stage::Record, Some(DutyKind::Attestation)) => {
@@ -78,7 +82,17 @@ impl Account {
         self.done(gate, Stage::Forward);
     }
 
-    pub(super) fn close(self, gate: &Gate, result: &Result<Signed, NotSigned>) {
+    /// What the request is called.
+    pub(super) fn request_id(&self) -> &RequestId {
+        &self.trace.request_id
+    }
+
+    /// What the signer is told of the trace.
+    pub(super) fn outgoing(&self) -> Option<TraceHeaders> {
+        self.trace.outgoing()
+    }
+
+    pub(super) fn close(mut self, gate: &Gate, result: &Result<Signed, NotSigned>) {
         let (verdict, code) = match result {
             Ok(_) => (Verdict::Signed, "ok"),
             Err(not_signed) => (not_signed.verdict(), not_signed.code()),
@@ -90,6 +104,7 @@ impl Account {
             Ok(_) => self.log_signed(),
             Err(not_signed) => self.log_not_signed(gate, not_signed),
         }
+        self.export(gate, verdict, code);
     }
 
     fn count(&self, gate: &Gate, result: &Result<Signed, NotSigned>) {
@@ -112,8 +127,40 @@ impl Account {
         }
     }
 
+    /// Gives the span of a sampled request to the exporter.
+    fn export(&mut self, gate: &Gate, verdict: Verdict, code: &'static str) {
+        let name = self.kind.map_or("sign", DutyKind::as_str);
+        let Some(mut span) = self.trace.span(name, self.whole.elapsed()) else { return };
+        let attributes = &mut span.attributes;
+        attributes.push(("client.address", self.peer.to_string().into()));
+        attributes.push(("portcullis.pubkey", self.identifier.as_str().into()));
+        attributes.push(("portcullis.verdict", verdict.as_str().into()));
+        attributes.push(("portcullis.code", code.into()));
+        attributes.push(("portcullis.joined", self.joined.into()));
+        if let Some(kind) = self.kind {
+            attributes.push(("portcullis.duty", kind.as_str().into()));
+        }
+        if let Some(root) = self.root {
+            attributes.push(("portcullis.signing_root", root.to_string().into()));
+        }
+        for (name, number) in [
+            ("portcullis.slot", self.times.slot),
+            ("portcullis.epoch", self.times.epoch),
+            ("portcullis.source_epoch", self.times.source),
+            ("portcullis.target_epoch", self.times.target),
+        ] {
+            attributes.extend(number.map(|number| (name, number.into())));
+        }
+        span.failed = (verdict == Verdict::Failed).then_some(code);
+        gate.tracer.offer(span);
+    }
+
     fn log_signed(&self) {
         tracing::debug!(
+            event = SIGNED,
+            request_id = %self.trace.request_id,
+            trace_id = self.trace.trace_id().map(tracing::field::display),
+            span_id = self.trace.span_id().map(tracing::field::display),
             kind = self.kind.map(DutyKind::as_str),
             pubkey = self.identifier,
             root = self.root.map(tracing::field::display),
@@ -137,6 +184,9 @@ impl Account {
             ($level:ident, $message:literal) => {
                 tracing::$level!(
                     event = event(not_signed),
+                    request_id = %self.trace.request_id,
+                    trace_id = self.trace.trace_id().map(tracing::field::display),
+                    span_id = self.trace.span_id().map(tracing::field::display),
                     code,
                     reason = %not_signed,
                     cause = cause(not_signed),
@@ -179,6 +229,8 @@ fn event(not_signed: &NotSigned) -> &'static str {
     }
 }
 
+/// Of log lines alone: signatures have counters of their own.
+const SIGNED: &str = "signed";
 const REFUSED: &str = "refused";
 const REJECTED: &str = "rejected";
 const FAILED: &str = "failed";

@@ -38,6 +38,7 @@ use self::connection::{Connection, Failure};
 use self::pool::{Place, Pool};
 use self::stats::increment;
 use super::tls::SignerTls;
+use crate::trace::{TRACEPARENT, TRACESTATE, TraceHeaders};
 
 /// The upstream closes idle connections after 30 s (Web3Signer's default); ours end well before.
 const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(20);
@@ -96,6 +97,8 @@ pub struct Call {
     pub content_type: Option<HeaderValue>,
     /// The body, which may be sent twice.
     pub body: Bytes,
+    /// The trace that it belongs to, if any.
+    pub trace: Option<TraceHeaders>,
     /// When the answer is of no use any more: waiting, connecting and reading all end here.
     pub deadline: Instant,
     /// The largest body that the answer may have, in bytes.
@@ -319,6 +322,10 @@ impl Client {
         headers.insert(http::header::CONNECTION, HeaderValue::from_static("keep-alive"));
         if let Some(content_type) = &call.content_type {
             headers.insert(http::header::CONTENT_TYPE, content_type.clone());
+        }
+        if let Some(trace) = &call.trace {
+            headers.insert(TRACEPARENT, trace.parent.clone());
+            headers.extend(trace.state.clone().map(|state| (TRACESTATE, state)));
         }
         Ok(request)
     }

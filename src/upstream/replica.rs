@@ -19,6 +19,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::eth::{DutyKind, PublicKey, Signature, SigningRoot, Slot};
 use crate::logging::LogLimit;
 use crate::metrics::ReplicaMetrics;
+use crate::trace::TraceHeaders;
 
 /// What all cores know of one replica.
 pub struct Replica {
@@ -103,6 +104,8 @@ pub struct Question {
     pub slot: Slot,
     /// Our own encoding of the duty.
     pub body: Bytes,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceHeaders>,
 }
 
 /// A replica that was asked and gave no signature.
@@ -150,12 +153,12 @@ impl ReplicaClient {
         deadline: Instant,
         in_time: Duration,
     ) -> Result<Signature, Attempt> {
-        let Question { class, key, root, body, .. } = question;
+        let Question { class, key, root, body, trace, .. } = question;
         let metrics = &self.replica.metrics;
         metrics.requests.inc();
         let in_hand = InHand::new(&self.in_flight);
         let took = Stopwatch::start();
-        let result = self.signer.sign(*class, key, body.clone(), deadline).await;
+        let result = self.signer.sign(*class, key, body.clone(), deadline, trace.as_ref()).await;
         let took = took.elapsed();
         drop(in_hand);
         metrics.seconds.observe(took.as_secs_f64());

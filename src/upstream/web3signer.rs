@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::UpstreamFault;
 use super::client::{CLASSES, Call, Class, Client, ClientStats, Response};
 use crate::eth::{PublicKey, Signature};
+use crate::trace::TraceHeaders;
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,7 @@ impl Web3Signer {
         key: &PublicKey,
         body: Bytes,
         deadline: Instant,
+        trace: Option<&TraceHeaders>,
     ) -> Result<Signature, UpstreamFault> {
         let call = Call {
             class,
@@ -52,6 +54,7 @@ impl Web3Signer {
             accept: JSON,
             content_type: Some(JSON),
             body,
+            trace: trace.cloned(),
             deadline,
             response_bytes_max: self.answer_bytes_max,
         };
@@ -100,6 +103,7 @@ impl Web3Signer {
             accept: ANY,
             content_type: None,
             body: Bytes::new(),
+            trace: None,
             deadline,
             response_bytes_max,
         };

@@ -40,6 +40,7 @@ fn every_flag_sets_its_key() {
         data_dir: Some("/var/lib/store".to_owned()),
         log_format: Some("json".to_owned()),
         log_level: Some("debug".to_owned()),
+        web3signer: Default::default(),
     };
     let config = load_with(MINIMAL, &[], args).1.unwrap();
     let set = config.settings().into_iter().filter(|s| s.origin == Origin::CommandLine);

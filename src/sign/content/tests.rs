@@ -47,6 +47,7 @@ fn gate(gloas: Option<u64>) -> Gate {
             upstream_errors: &[],
             events: &[],
         })),
+        tracer: Default::default(),
         log_limit: LogLimit::default(),
         min_target_age_epochs: 2,
         budget: Duration::from_secs(1),
@@ -72,7 +73,8 @@ fn attestation(slot: u64, source: u64, target: u64) -> Value {
 /// The code with which step 3 turns the request away at `now`; empty when it does not.
 fn code_at(gate: &Gate, request: &Value, now: Now) -> &'static str {
     let request = request::parse(request.to_string().as_bytes()).unwrap();
-    root(gate, &request, now).map_or_else(|not_signed| not_signed.code(), |_| "")
+    root(gate, &request, now, &RequestId::Made(1))
+        .map_or_else(|not_signed| not_signed.code(), |_| "")
 }
 
 fn code(gate: &Gate, request: &Value) -> &'static str {

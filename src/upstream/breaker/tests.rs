@@ -35,7 +35,7 @@ fn failures_while_it_rests_change_nothing() {
 fn one_request_sees_whether_it_is_back_and_each_failure_doubles_the_pause() {
     let (breaker, start) = (Breaker::default(), Instant::now());
     for _ in 0..3 {
-        breaker.failed(start);
+        let _ = breaker.failed(start);
     }
     let mut now = start;
     for pause in [1, 2, 4, 8, 16, 16] {
@@ -58,7 +58,7 @@ fn one_request_sees_whether_it_is_back_and_each_failure_doubles_the_pause() {
 fn a_lost_probe_is_followed_by_another() {
     let (breaker, start) = (Breaker::default(), Instant::now());
     for _ in 0..3 {
-        breaker.failed(start);
+        let _ = breaker.failed(start);
     }
     assert!(breaker.take_probe(after(start, 1_000)));
     assert!(breaker.take_probe(after(start, 2_000)));

@@ -134,6 +134,7 @@ fn call(class: usize, path: &str) -> Call {
         accept: HeaderValue::from_static("application/json"),
         content_type: Some(HeaderValue::from_static("application/json")),
         body: Bytes::from_static(b"{}"),
+        trace: None,
         deadline: Instant::now() + Duration::from_secs(10),
         response_bytes_max: 64 << 10,
     }

@@ -78,6 +78,7 @@ impl Case {
                 root: ROOT,
                 slot: SLOT,
                 body: bytes::Bytes::new(),
+                trace: None,
             },
             signature: sign(0, ROOT),
             deadline: deadline(Duration::from_secs(60)),

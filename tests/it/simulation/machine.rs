@@ -153,6 +153,7 @@ impl Machine {
             in_flight: InFlight::new(2),
             verifier: Arc::new(Verifier::off()),
             metrics: Arc::clone(&METRICS),
+            tracer: Default::default(),
             log_limit: LogLimit::default(),
             min_target_age_epochs: CONFIG.slashing.min_target_age_epochs,
             budget: Duration::from_secs(2),

@@ -32,7 +32,7 @@ fn a_killed_store_opens_again_and_remembers() {
 }
 
 /// The log of half a million keys took longer to replay on a busy machine than a lease lasts. The
-/// lease then ran from before the reading, had lapsed at its end, and the gate ended at every start.
+/// lease then ran from before the reading, was over at its end, and the gate ended at every start.
 #[test]
 fn reading_a_store_may_take_longer_than_a_lease() {
     let (disk, witness) = signed_and_killed();
