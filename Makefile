@@ -10,7 +10,7 @@ WITH_ROCKSDB = ROCKSDB_LIB_DIR="$$(.ci/librocksdb)" &&  export ROCKSDB_LIB_DIR &
 KEEP ?=
 SOAK_SECONDS ?= 600
 
-.PHONY: help demo test check build soak fuzz lodestar dashboards clean
+.PHONY: help demo test check build soak fuzz lodestar availability dashboards clean
 
 help: ## the list of these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -37,6 +37,9 @@ fuzz: setup ## every fuzz target for SOAK_SECONDS each (needs a nightly toolchai
 
 lodestar: build ## a real validator client signs through the gate for four epochs
 	@.ci/lodestar
+
+availability: build ## what restarts, handovers, reloads and outages cost a real client in duties
+	@.ci/availability
 
 dashboards: setup ## every query of the dashboards, asked of a real Prometheus that reads a real gate
 	@$(WITH_ROCKSDB) .ci/dashboards

@@ -13,6 +13,7 @@ use crate::eth::{Epoch, ForkName, Network, Root};
 
 pub mod demo;
 pub mod dev_signer;
+pub mod handover;
 pub mod health;
 pub mod keys;
 pub mod run;
@@ -26,6 +27,8 @@ mod store;
 pub enum Command {
     /// Run the gate
     Run(RunArgs),
+    /// Take over from the running gate without losing a duty: for upgrades
+    Handover(handover::HandoverArgs),
     /// Check a configuration and show what would be in force
     CheckConfig(RunArgs),
     /// Ask a running gate whether its process is in order; for a container's health check
@@ -96,6 +99,7 @@ impl Command {
     pub fn run(self) -> anyhow::Result<Exit> {
         match self {
             Self::Run(args) => run::run(&args),
+            Self::Handover(args) => handover::run(&args),
             Self::CheckConfig(args) => check_config(&args),
             Self::Health(args) => args.run(),
             Self::Slashing(command) => command.run(),

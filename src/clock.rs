@@ -139,6 +139,24 @@ impl SlotClock {
         Duration::from_nanos(self.slot_ns)
     }
 
+    /// How long from `now` until nothing is due: from five sixths to eleven twelfths of a slot.
+    ///
+    /// Blocks are due at its beginning, attestations at a third (a quarter from Gloas on),
+    /// aggregates at two thirds (a half), the payload's timeliness at three quarters. Zero before
+    /// genesis.
+    pub fn until_quiet(&self, now: Now) -> Duration {
+        let Some(since_genesis) = now.unix_ns.checked_sub(self.genesis_ns) else {
+            return Duration::ZERO;
+        };
+        let (begins, ends) = (self.slot_ns / 6 * 5, self.slot_ns / 12 * 11);
+        let into_slot = since_genesis % self.slot_ns;
+        match into_slot {
+            early if early < begins => Duration::from_nanos(begins - early),
+            quiet if quiet < ends => Duration::ZERO,
+            late => Duration::from_nanos(self.slot_ns - late + begins),
+        }
+    }
+
     /// Slots in an epoch.
     pub fn slots_per_epoch(&self) -> u64 {
         self.slots_per_epoch

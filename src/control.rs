@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::enrolment::{
     CommandError, Declaration, Declarations, ImportOutcome, KeyLine, KeyOutcome, Keys, with_causes,
 };
+use crate::handover::Ask;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,8 @@ pub enum Command {
         /// Which.
         keys: Keys,
     },
+    /// Pass sockets and store to the gate that asks: the beginning of a longer conversation.
+    HandOver(Ask),
 }
 
 /// What came of it.
@@ -80,17 +83,23 @@ pub fn execute(
         Command::Import => declarations.import(input).map(Reply::Imported),
         Command::Disable { keys } => declarations.disable(keys).map(Reply::Outcomes),
         Command::Export { keys } => declarations.export(keys, output).map(Reply::Exported),
+        // Never here: a conversation about the whole process, not about keys.
+        Command::HandOver(_) => {
+            return Reply::Refused("only a running gate can hand over".to_owned());
+        }
     };
     result.unwrap_or_else(|error| Reply::Refused(with_causes(&error)))
 }
 
-/// Listens in `directory` and answers with `declarations`, each connection on a thread.
+/// Listens in `directory` and answers with `answer`, each connection on a thread; a successor's
+/// whole conversation is left to `hand_over`.
 ///
 /// # Errors
 /// When the socket cannot be made.
 pub fn serve(
     directory: &Path,
     answer: impl Fn(&Command, &mut dyn Read, &mut dyn Write) -> Reply + Send + Sync + 'static,
+    hand_over: impl Fn(&Ask, &UnixStream) + Send + Sync + 'static,
 ) -> io::Result<()> {
     let path = socket_path(directory);
     match std::fs::remove_file(&path) {
@@ -100,13 +109,14 @@ pub fn serve(
     let listener = UnixListener::bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     let answer = Arc::new(answer);
+    let hand_over = Arc::new(hand_over);
     std::thread::Builder::new().name("control".to_owned()).spawn(move || {
         for stream in listener.incoming() {
             let Ok(stream) = stream else { continue };
-            let answer = Arc::clone(&answer);
+            let (answer, hand_over) = (Arc::clone(&answer), Arc::clone(&hand_over));
             let spawned =
                 std::thread::Builder::new().name("control-command".to_owned()).spawn(move || {
-                    if let Err(error) = converse(&stream, &*answer) {
+                    if let Err(error) = converse(&stream, &*answer, &*hand_over) {
                         tracing::warn!(%error, "a control command broke off");
                     }
                 });
@@ -121,6 +131,7 @@ pub fn serve(
 fn converse(
     stream: &UnixStream,
     answer: &(impl Fn(&Command, &mut dyn Read, &mut dyn Write) -> Reply + ?Sized),
+    hand_over: &(impl Fn(&Ask, &UnixStream) + ?Sized),
 ) -> io::Result<()> {
     stream.set_read_timeout(Some(STALLED))?;
     stream.set_write_timeout(Some(STALLED))?;
@@ -129,6 +140,10 @@ fn converse(
     reader.by_ref().take(COMMAND_BYTES_MAX).read_line(&mut line)?;
     let mut file = Vec::new(); // an export is small beside the store; it follows the reply
     let reply = match serde_json::from_str::<Command>(&line) {
+        Ok(Command::HandOver(ask)) => {
+            hand_over(&ask, stream);
+            return Ok(());
+        }
         Ok(command) => {
             tracing::info!(event = "control", command = command.name(), "operator's command");
             let reply = answer(&command, &mut reader, &mut file);
@@ -186,11 +201,14 @@ impl Command {
             Self::Import => "import",
             Self::Disable { .. } => "disable",
             Self::Export { .. } => "export",
+            Self::HandOver(_) => "hand_over",
         }
     }
 }
 
-fn socket_path(directory: &Path) -> PathBuf {
+/// Where the gate on the store in `directory` listens.
+#[must_use]
+pub fn socket_path(directory: &Path) -> PathBuf {
     directory.join("control.sock")
 }
 

@@ -25,6 +25,8 @@
 //! | [`tls`] | certificates, keys and passwords from files, for both sides of the gate |
 //! | [`control`] | an operator's commands to the running gate, over a Unix socket |
 //! | [`trace`] | what a request is called: its id, its trace, its span |
+//! | [`handover`] | sockets and store pass to the gate that follows, for upgrades |
+//! | [`systemd`] | readiness and watchdog, for a service manager |
 //! | [`config`], [`limits`], [`clock`], [`metrics`], [`logging`] | what their names say |
 //! | [`cli`] | the commands |
 //! | [`bls`] | signatures, one and by the batch; the only FFI |
@@ -51,11 +53,13 @@ pub mod control;
 pub mod dev_signer;
 pub mod enrolment;
 pub mod eth;
+pub mod handover;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod server;
 pub mod sign;
+pub mod systemd;
 pub mod tls;
 pub mod trace;
 pub mod upstream;

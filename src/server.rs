@@ -19,6 +19,7 @@ pub mod body;
 pub mod drain;
 pub mod respond;
 pub mod service;
+pub mod sockets;
 pub mod stats;
 
 mod acceptor;
@@ -177,9 +178,27 @@ impl Server {
         F: Fn(WorkerContext) -> Rc<S> + Send + Sync + 'static,
     {
         assert!(workers > 0, "a server needs a worker");
+        let stats = Arc::new(ServerStats::new(workers));
+        Self::resume(listeners, stats, limits, make_service)
+    }
+
+    /// As [`Server::start`], counting on where a server before it in this process ended.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn resume<S, F>(
+        listeners: Vec<TcpListener>,
+        stats: Arc<ServerStats>,
+        limits: ServerLimits,
+        make_service: F,
+    ) -> io::Result<Self>
+    where
+        S: Service,
+        F: Fn(WorkerContext) -> Rc<S> + Send + Sync + 'static,
+    {
         let addresses =
             listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
-        let stats = Arc::new(ServerStats::new(workers));
+        let workers = stats.workers().len();
         let budget = Arc::new(BodyBudget::new(limits.bodies_bytes_max));
         let limits = Arc::new(limits);
         let make_service = Arc::new(make_service);

@@ -110,7 +110,8 @@ pub struct Store {
 /// What stands between this store and its witness.
 struct Owner {
     identity: Identity,
-    witness: Box<dyn Witness>,
+    /// Let go of by the seal, so that a successor may own it while this process still ends.
+    witness: Option<Box<dyn Witness>>,
     /// What the witness says, as far as it is known.
     said: WitnessState,
     /// What it may say instead: a write that failed without a word about what was written.

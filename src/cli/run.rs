@@ -1,43 +1,56 @@
 //! `portcullis run`: puts the parts together, waits for a signal or a fault, and ends in order.
 
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::Context;
+use parking_lot::Mutex;
 use slashing_db::Store;
 
 use super::scrape::Scrape;
 use super::{Exit, store};
-use crate::clock::{self, Clock, ClockHealth, SlotClock};
+use crate::clock::{self, Clock, ClockHealth, Now, SlotClock};
 use crate::config::{Config, RunArgs};
 use crate::control;
 use crate::enrolment::Declarations;
 use crate::eth::{DutyKind, Network};
+use crate::handover::{Successor, Terms};
 use crate::logging::{self, LogLimit};
 use crate::metrics::{self, LabelValues, Metrics};
+use crate::server::sockets::Sockets;
 use crate::server::{self, Server};
 use crate::sign::admission::Admission;
 use crate::sign::permissions::Permissions;
 use crate::sign::{EVENTS, Gate};
+use crate::systemd::Notify;
 use crate::trace::{ExporterConfig, Tracer};
 use crate::upstream::discovery::Discovery;
 use crate::upstream::signers::Signers;
 use crate::upstream::{InFlight, UpstreamFault};
 use crate::validators::Validators;
 
-use self::listeners::serve;
+use self::end::Running;
+use self::hand_over::{Door, Turn};
+pub(super) use self::listeners::addresses;
+use self::listeners::{listen, serve};
 #[cfg(feature = "bench-nosync")]
 use self::signers::require_loopback;
 pub(super) use self::signers::upstream_keys;
 use self::signers::watch_upstreams;
 use self::threads::{keep_lease, watch_signals, watch_store};
+use self::upgrade::watch_upgrade_signal;
 pub(super) use self::verification::validated_keys;
 use self::verification::verifier;
 
+mod end;
+mod hand_over;
 mod listeners;
 mod signers;
 mod threads;
+mod upgrade;
+mod watchdog;
 mod verification;
 
 /// Why the process ends.
@@ -47,17 +60,53 @@ enum End {
     Asked(&'static str),
     /// The slashing store failed, or another owns it.
     Store(String),
+    /// A successor has our sockets and waits for the store.
+    Handover(Successor, Turn),
+}
+
+/// All that can be set up before the store is opened.
+pub(super) struct Prepared {
+    pub(super) config: Config,
+    pub(super) network: Network,
+    pub(super) slots: SlotClock,
+    pub(super) notify: Arc<Notify>,
+    files: u64,
+}
+
+impl Prepared {
+    /// Loads and checks the configuration; nothing outside this process changes.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub(super) fn load(args: &RunArgs) -> anyhow::Result<Self> {
+        let config = super::load(args)?;
+        #[cfg(feature = "bench-nosync")]
+        require_loopback(&config)?;
+        logging::init(&config.log)?;
+        let network = super::network(&config)?;
+        let slots = store::slots(&network)?;
+        log_configuration(&config, &network);
+        let files = server::raise_fd_limit();
+        let notify = Notify::from_environment().context("NOTIFY_SOCKET names no socket")?;
+        Ok(Self { config, network, slots, files, notify: Arc::new(notify) })
+    }
 }
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
-    let config = super::load(args)?;
-    #[cfg(feature = "bench-nosync")]
-    require_loopback(&config)?;
-    logging::init(&config.log)?;
-    let network = super::network(&config)?;
-    let slots = store::slots(&network)?;
-    log_configuration(&config, &network);
-    let files = server::raise_fd_limit();
+    serve_until_the_end(Prepared::load(args)?, Sockets::default(), |_| {})
+}
+
+/// Opens the store, serves, tells `on_serving` when, and waits for the end.
+///
+/// # Errors
+/// What kept the gate from serving, or from closing in order.
+pub(super) fn serve_until_the_end(
+    prepared: Prepared,
+    sockets: Sockets,
+    on_serving: impl FnOnce(Now),
+) -> anyhow::Result<Exit> {
+    let Prepared { config, network, slots, files, notify } = prepared;
+    let sockets = Arc::new(Mutex::new(sockets));
     let clock = Clock::System;
     let (store, watermarks) =
         store::open(&config, &network, slots, &clock).context("cannot open the slashing store")?;
@@ -78,11 +127,19 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         .context("cannot speak TLS to the signers")?;
     let discovery = Arc::new(Discovery::new(Arc::new(signers)));
     keep_lease(&gate, slots, ends.clone())?;
-    serve_control(&config, &gate, slots)?;
+    let terms = Terms {
+        drain_timeout_ms: config.limits.drain_timeout_ms,
+        supervised: notify.is_to_somebody(),
+    };
+    let door = Door::new(&sockets, terms, ends.clone());
+    serve_control(&config, &gate, slots, door)?;
     watch_upstreams(&config, &gate, &discovery)?;
     watch_signals(ends)?;
-    let server = serve(&config, &gate, &discovery)?;
-    let metrics_address = serve_metrics(&config, &gate, &discovery, &server)?;
+    watch_upgrade_signal()?;
+    let listeners = listen(&config, &mut sockets.lock())?;
+    let server = serve(&config, &gate, &discovery, listeners, None)?;
+    let metrics_address = serve_metrics(&config, &gate, &discovery, &server, &sockets)?;
+    watchdog::watch(Arc::clone(&notify), &gate, server.stats())?;
     tracing::info!(
         event = "serving",
         addresses = ?server.local_addresses(),
@@ -93,12 +150,16 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         open_files_max = files,
         "the gate is open"
     );
-    let end = ended.recv().unwrap_or(End::Asked("a closed channel"));
-    if let Some(keys) = gate.verifier.keys() {
-        keys.close(); // a successor may open the table while this process finishes what it began
+    let unused = sockets.lock().close_unused();
+    if !unused.is_empty() {
+        tracing::info!(event = "sockets_closed", addresses = ?unused, "not configured any more");
     }
-    let exit = shut(&config, &store, server, slots, &clock, end);
-    gate.tracer.flush(LAST_SPANS);
+    notify.ready("serving");
+    on_serving(clock.now());
+    let spans = Arc::clone(&gate);
+    let running = Running { config, gate, discovery, sockets, slots, clock, notify };
+    let exit = running.until_the_end(server, &ended);
+    spans.tracer.flush(LAST_SPANS);
     exit
 }
 
@@ -176,9 +237,14 @@ fn tracer(config: &Config, metrics: &Metrics) -> anyhow::Result<Tracer> {
     Tracer::start(exporter, &metrics.trace).context("cannot start the exporter of traces")
 }
 
-fn serve_control(config: &Config, gate: &Arc<Gate>, slots: SlotClock) -> anyhow::Result<()> {
+fn serve_control(
+    config: &Config,
+    gate: &Arc<Gate>,
+    slots: SlotClock,
+    door: Door,
+) -> anyhow::Result<()> {
     let gate = Arc::clone(gate);
-    control::serve(&config.slashing.directory, move |command, input, output| {
+    let answer = move |command: &_, input: &mut dyn Read, output: &mut dyn Write| {
         let declarations = Declarations {
             store: &gate.store,
             validators: &gate.validators,
@@ -188,8 +254,10 @@ fn serve_control(config: &Config, gate: &Arc<Gate>, slots: SlotClock) -> anyhow:
             validated_keys: gate.verifier.keys().map(|keys| &**keys),
         };
         control::execute(&declarations, command, input, output)
-    })
-    .context("cannot make the control socket in slashing.directory")
+    };
+    let hand_over = move |ask: &_, stream: &_| door.answer(ask, stream);
+    control::serve(&config.slashing.directory, answer, hand_over)
+        .context("cannot make the control socket in slashing.directory")
 }
 
 fn serve_metrics(
@@ -197,6 +265,7 @@ fn serve_metrics(
     gate: &Arc<Gate>,
     discovery: &Arc<Discovery>,
     server: &Server,
+    sockets: &Mutex<Sockets>,
 ) -> anyhow::Result<Option<std::net::SocketAddr>> {
     let Some(address) = config.metrics.address else {
         return Ok(None);
@@ -206,37 +275,10 @@ fn serve_metrics(
     let metrics = Arc::clone(&gate.metrics);
     let poisoned = metrics.store.poisoned.clone(); // `/healthz` answers without a scrape
     gate.store.on_poison(move |_| poisoned.set(1));
-    Ok(Some(metrics::http::spawn(address, metrics, std::future::pending())?))
-}
-
-/// Stops accepting, finishes what was begun, closes the store in order.
-fn shut(
-    config: &Config,
-    store: &Store,
-    server: Server,
-    slots: SlotClock,
-    clock: &Clock,
-    end: End,
-) -> anyhow::Result<Exit> {
-    match &end {
-        End::Asked(signal) => tracing::info!(event = "closing", signal, "the gate closes"),
-        End::Store(reason) => {
-            tracing::error!(event = "closing", reason, "the gate closes");
-            std::thread::sleep(LAST_WORDS);
-        }
-    }
-    let drained = server.drain(Duration::from_millis(config.limits.drain_timeout_ms));
-    tracing::info!(event = "drained", finished = drained.finished, cut = drained.cut, "drained");
-    match end {
-        End::Asked(_) => {
-            store
-                .seal(store::now(slots, clock))
-                .context("the store could not be closed in order")?;
-            tracing::info!(event = "closed", "closed in order");
-            Ok(Exit::Done)
-        }
-        End::Store(_) => Ok(Exit::Unsafe),
-    }
+    let listener = sockets.lock().listen(address);
+    let listener =
+        listener.with_context(|| format!("cannot listen on {address} (metrics.address)"))?;
+    Ok(Some(metrics::http::spawn_on(listener, metrics, std::future::pending())?))
 }
 
 const DUTY_TYPES: [&str; DutyKind::ALL.len()] = {
@@ -248,8 +290,6 @@ const DUTY_TYPES: [&str; DutyKind::ALL.len()] = {
     }
     names
 };
-/// Why nothing is signed any more is worth an answer, to what waits and to what arrives meanwhile.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 /// For the spans that are still to be sent when the process ends.
 const LAST_SPANS: Duration = Duration::from_secs(2);
 const FINISHED_RESULTS_KEPT_SLOTS: u64 = 2;

@@ -55,3 +55,21 @@ fn no_length_of_a_slot_is_too_long_to_add() {
     let latest = Now { unix_ns: u64::MAX, boot: BootTime(u64::MAX) };
     assert_eq!(now.after(Duration::MAX), latest);
 }
+
+#[test]
+fn the_quiet_part_of_a_slot_follows_the_aggregates() {
+    let clock = SlotClock::new(1_000, Duration::from_secs(12), 32);
+    for (into_slot_ms, wait_ms) in [
+        (0, 10_000),
+        (8_000, 2_000),
+        (9_999, 1),
+        (10_000, 0),
+        (10_999, 0),
+        (11_000, 11_000), // into the next slot's
+        (11_999, 10_001),
+    ] {
+        let now = at(1_000_000 + 7 * 12_000 + into_slot_ms);
+        assert_eq!(clock.until_quiet(now), Duration::from_millis(wait_ms), "{into_slot_ms} ms");
+    }
+    assert_eq!(clock.until_quiet(at(5)), Duration::ZERO, "before genesis nothing is due");
+}

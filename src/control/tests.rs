@@ -14,7 +14,7 @@ fn say(rig: &Rig, bytes: &[u8]) -> (Reply, Vec<u8>) {
             (&client).write_all(bytes).unwrap();
             client.shutdown(Shutdown::Write).unwrap();
         });
-        converse(&server, &answer).unwrap();
+        converse(&server, &answer, &|_: &Ask, _: &UnixStream| panic!("no handover")).unwrap();
     });
     drop(server);
     let mut reader = BufReader::new(&client);
@@ -102,12 +102,16 @@ fn the_socket_is_the_owners_alone_and_outlives_a_crash() {
     // A socket that nobody listens on any more, as a killed process leaves it.
     drop(UnixListener::bind(socket_path(dir.path())).unwrap());
     assert!(send(dir.path(), &Command::List, &[][..], Vec::new()).unwrap().is_none(), "dead");
-    serve(dir.path(), |command, input, output| {
-        let mut file = String::new();
-        input.read_to_string(&mut file).unwrap();
-        output.write_all(file.to_uppercase().as_bytes()).unwrap();
-        Reply::Refused(command.name().to_owned())
-    })
+    serve(
+        dir.path(),
+        |command, input, output| {
+            let mut file = String::new();
+            input.read_to_string(&mut file).unwrap();
+            output.write_all(file.to_uppercase().as_bytes()).unwrap();
+            Reply::Refused(command.name().to_owned())
+        },
+        |_, _| panic!("no handover"),
+    )
     .unwrap();
     let mode = std::fs::metadata(socket_path(dir.path())).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -123,11 +127,15 @@ fn the_socket_is_the_owners_alone_and_outlives_a_crash() {
 #[test]
 fn who_sends_a_file_that_is_refused_at_its_beginning_hears_why() {
     let dir = tempfile::tempdir().unwrap();
-    serve(dir.path(), |_, input, _| {
-        let mut beginning = [0; 3];
-        input.read_exact(&mut beginning).unwrap();
-        Reply::Refused("of another chain".to_owned())
-    })
+    serve(
+        dir.path(),
+        |_, input, _| {
+            let mut beginning = [0; 3];
+            input.read_exact(&mut beginning).unwrap();
+            Reply::Refused("of another chain".to_owned())
+        },
+        |_, _| panic!("no handover"),
+    )
     .unwrap();
     let large = "abc".repeat(1 << 20);
     for _ in 0..20 {

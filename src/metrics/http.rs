@@ -43,9 +43,20 @@ pub fn spawn(
             format!("cannot listen on {address} (metrics.address): {error}"),
         )
     };
-    let listener = TcpListener::bind(address).map_err(named)?;
-    listener.set_nonblocking(true).map_err(named)?;
-    let bound = listener.local_addr().map_err(named)?;
+    spawn_on(TcpListener::bind(address).map_err(named)?, metrics, shutdown)
+}
+
+/// As [`spawn`], on a socket that is bound already.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn spawn_on(
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<SocketAddr> {
+    listener.set_nonblocking(true)?;
+    let bound = listener.local_addr()?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("metrics".to_owned()).spawn(move || {
         runtime.block_on(async move {

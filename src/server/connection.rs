@@ -21,11 +21,15 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Service;
 use super::connections::{Id, Order, Phase};
 use super::worker::{Shared, Worker};
+
+/// How long a connection that has sent nothing yet is still listened to when its worker drains. Its
+/// client has just connected, and to close it now would meet its first request on the way.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
 
 /// A connection's place among the connections of its worker, which ends with the last clone.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub(super) struct Link {
     peer_closed: Cell<bool>,
     is_answering: Cell<bool>,
     is_stalled: Cell<bool>,
+    /// Whether a request ever came.
+    is_used: Cell<bool>,
 }
 
 impl Link {
@@ -49,6 +55,7 @@ impl Link {
             peer_closed: Cell::new(false),
             is_answering: Cell::new(false),
             is_stalled: Cell::new(false),
+            is_used: Cell::new(false),
         })
     }
 
@@ -77,6 +84,7 @@ impl Link {
     /// The headers of a request are complete.
     fn began_request(&self) {
         self.is_answering.set(true);
+        self.is_used.set(true);
         self.advance(&[Phase::Idle, Phase::Head], Phase::Busy);
     }
 
@@ -136,20 +144,35 @@ where
     let io = TokioIo::new(Watched { io, link: Rc::clone(&link), written_in_turn: 0 });
     let mut http = worker.http().serve_connection(io, dispatch);
     let mut is_finishing = false;
+    let mut first_request_grace = None;
     let end = poll_fn(|cx| {
         match link.order(cx) {
             Order::Serve => {}
             Order::Finish if is_finishing => {}
+            Order::Finish if !link.is_used.get() => {
+                let grace =
+                    first_request_grace.get_or_insert_with(|| Box::pin(sleep(FIRST_REQUEST_GRACE)));
+                if grace.as_mut().poll(cx).is_ready() {
+                    is_finishing = true;
+                    Pin::new(&mut http).graceful_shutdown();
+                }
+            }
             Order::Finish => {
                 is_finishing = true;
                 Pin::new(&mut http).graceful_shutdown();
             }
             Order::Cut => return Poll::Ready(End::Cut),
         }
-        http.poll_without_shutdown(cx).map(|result| match result {
+        let served = http.poll_without_shutdown(cx).map(|result| match result {
             Ok(()) => End::Finished,
             Err(error) => End::Failed(error),
-        })
+        });
+        if first_request_grace.is_some() && !is_finishing && link.is_used.get() {
+            // The first request came: its answer is the last.
+            is_finishing = true;
+            Pin::new(&mut http).graceful_shutdown();
+        }
+        served
     })
     .await;
     match end {

@@ -1,7 +1,8 @@
 //! Shutdown that finishes what was begun.
 //!
 //! A worker that drains tells every connection to end after the request it is on: hyper closes
-//! idle ones at once and answers the others with `Connection: close`. Requests whose client has
+//! idle ones at once and answers the others with `Connection: close`; those that are new and have
+//! sent nothing yet are given a moment for their first request. Requests whose client has
 //! hung up are waited for as well, since they may have advanced a watermark.
 
 use std::iter::Sum;

@@ -53,6 +53,9 @@ pub struct WorkerStats {
     pub stall_timeouts: Counter,
     /// Connections that ended with a protocol or transport error.
     pub aborted: Counter,
+    /// Rounds of looking for late connections, one each `sweep_interval`: it stands still when the
+    /// worker hangs.
+    pub sweeps: Counter,
     /// Requests whose headers arrived whole.
     pub requests: Counter,
     /// Requests that panicked.
@@ -80,7 +83,9 @@ pub struct ServerStats {
 }
 
 impl ServerStats {
-    pub(super) fn new(workers: usize) -> Self {
+    /// All at zero, for a server of so many workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
         Self {
             accepted: Counter::default(),
             accept_errors: Counter::default(),

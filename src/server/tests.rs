@@ -397,7 +397,7 @@ fn a_drain_finishes_what_was_begun_and_cuts_what_does_not_end() {
         let bench = Bench::start(100, ServerLimits::default());
         let (mut fresh, mut idle) = (bench.connect(), bench.connect());
         let (mut slow, mut gone) = (bench.connect(), bench.connect());
-        let mut never = bench.connect();
+        let (mut just_connected, mut never) = (bench.connect(), bench.connect());
         ask(&mut idle, &get("/")).await;
         slow.write_all(&get("/slow")).await.unwrap();
         gone.write_all(&get("/slow")).await.unwrap();
@@ -406,8 +406,13 @@ fn a_drain_finishes_what_was_begun_and_cuts_what_does_not_end() {
         drop(gone);
 
         bench.mail.send(Mail::Drain(5 * SECOND)).unwrap();
-        assert_eq!(closed_after(&mut fresh).await, Duration::ZERO);
         assert_eq!(closed_after(&mut idle).await, Duration::ZERO);
+        // Who has just connected has its first request on the way.
+        just_connected.write_all(&get("/")).await.unwrap();
+        let mut text = String::new();
+        just_connected.read_to_string(&mut text).await.unwrap();
+        assert!(text.contains("200 OK") && text.contains("connection: close\r\n"), "{text}");
+        assert_eq!(closed_after(&mut fresh).await, Duration::from_millis(100));
         let mut text = String::new();
         slow.read_to_string(&mut text).await.unwrap();
         assert!(text.contains("connection: close\r\n") && text.ends_with("slow"), "{text}");

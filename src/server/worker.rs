@@ -249,6 +249,7 @@ impl<S: Service> Worker<S> {
     /// Cuts every connection that has been in its phase for too long.
     pub(super) fn sweep(&self, now: Instant) {
         let Shared { connections, stats, .. } = &*self.shared;
+        stats.sweeps.increment();
         let mut connections = connections.borrow_mut();
         for (phase, timeout, counter) in [
             (Phase::Idle, self.limits.idle_timeout, &stats.idle_timeouts),

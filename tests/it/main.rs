@@ -6,6 +6,7 @@
 //! | the path from outside: request in, status and code out | `path` |
 //! | nothing conflicting, nothing unrecorded leaves, whatever crashes, fills up or lies | `crash` |
 //! | one live copy of a store; commands on a running and a stopped gate | `one_live_copy` |
+//! | a gate takes over from another: under load, broken off, from a service manager | `handover` |
 //! | many requests for one slot at the same moment | `twins` |
 //! | the demonstration, as a person runs it | `demo` |
 //! | whatever strangers send, and how they connect | `bad_input` |
@@ -29,6 +30,7 @@ mod crash;
 mod dashboards;
 mod demo;
 mod flood;
+mod handover;
 mod lying_signer;
 mod one_live_copy;
 mod path;

@@ -192,7 +192,7 @@ impl<'a> Opening<'a> {
                 .map_err(|source| system("thread", source))?;
         let said = claimed.clone();
         let last_unix_s = identity.last_unix_s.max(said.last_unix_seconds);
-        let owner = Owner { identity, witness, said, in_doubt: None };
+        let owner = Owner { identity, witness: Some(witness), said, in_doubt: None };
         let store = Store {
             recorder,
             health: Arc::clone(&health),

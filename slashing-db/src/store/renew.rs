@@ -28,6 +28,9 @@ pub enum RenewError {
     /// Another owns the store. It is poisoned.
     #[error("another process owns this store now: nothing more is signed here")]
     Lost(#[source] WitnessError),
+    /// It was sealed. Nothing more to renew.
+    #[error("the store is sealed: nothing more is signed here")]
+    Sealed,
     /// It lapsed before this renewal. Restart the process.
     #[error(transparent)]
     Lapsed(#[from] LeaseLapsed),
@@ -59,6 +62,9 @@ impl Store {
     /// [`RenewError`]; signing goes on until the lease ends, unless the store was lost.
     pub fn renew(&self, now: Now) -> Result<(), RenewError> {
         let mut owner = self.owner.lock();
+        if owner.witness.is_none() {
+            return Err(RenewError::Sealed);
+        }
         if let Err(lapsed @ LeaseLapsed::Lapsed) = self.health.lease().is_live(now.boot) {
             return Err(lapsed.into());
         }
@@ -90,7 +96,8 @@ impl Store {
     }
 
     /// Stops cleanly: writes what waits, seals the store and then its witness with the exact last
-    /// sequence. Nothing is signed from its beginning on.
+    /// sequence, and lets go of both. Nothing is signed from its beginning on; from its end on
+    /// another process may open the store, although this one still lives.
     ///
     /// # Errors
     /// [`SealError`]; the store then is as after a crash, which an opening recovers from.
@@ -110,6 +117,8 @@ impl Store {
         let next = owner.said.sealed(&self.host(now), sequence);
         owner.say(next).map_err(SealError::Witness)?;
         engine.settle();
+        drop(engine);
+        owner.witness = None;
         Ok(())
     }
 
@@ -156,8 +165,8 @@ impl Store {
 impl Owner {
     /// Finds out what became of a write that failed, by trying the very same again.
     fn settle_doubt(&mut self) -> Result<(), WitnessError> {
-        if let Some(doubtful) = &self.in_doubt {
-            self.witness.compare_and_set(&self.said, doubtful)?;
+        if let (Some(doubtful), Some(witness)) = (&self.in_doubt, &mut self.witness) {
+            witness.compare_and_set(&self.said, doubtful)?;
             self.said = doubtful.clone();
             self.in_doubt = None;
         }
@@ -165,7 +174,10 @@ impl Owner {
     }
 
     fn say(&mut self, next: WitnessState) -> Result<(), WitnessError> {
-        let result = self.witness.compare_and_set(&self.said, &next);
+        let Some(witness) = &mut self.witness else {
+            return Ok(()); // sealed: what was said last stands
+        };
+        let result = witness.compare_and_set(&self.said, &next);
         match result {
             Ok(()) => self.said = next,
             Err(_) => self.in_doubt = Some(next),

@@ -38,6 +38,7 @@ pub(super) fn keep_lease(
             std::thread::sleep(RENEW_INTERVAL);
             match gate.store.renew(store::now(slots, &gate.clock)) {
                 Ok(()) => {}
+                Err(RenewError::Sealed) => return,
                 Err(RenewError::Witness(error)) => tracing::error!(
                     event = "lease_not_renewed",
                     reason = crate::enrolment::with_causes(&error),

@@ -53,6 +53,9 @@ fn a_sealed_store_opens_again() {
     let before_the_seal = disk.snapshot();
     store.seal(at(3)).unwrap();
     assert!(store.seal(at(3)).is_err(), "only once");
+    let sealed = witness.read().unwrap();
+    assert!(matches!(store.renew(at(3)), Err(RenewError::Sealed)), "the lease thread may be late");
+    assert_eq!(witness.read().unwrap(), sealed, "a late renewal does not break the seal");
     assert!(sign(&store, table.get_mut(&key(1)).unwrap(), &vote(99, 102)).is_err());
     assert!(code(&open(&before_the_seal, &witness, at(4))).contains("stopped cleanly"));
     let (_store, table) = open(&disk, &witness, at(4)).unwrap();
