@@ -50,8 +50,8 @@ mod listeners;
 mod signers;
 mod threads;
 mod upgrade;
-mod watchdog;
 mod verification;
+mod watchdog;
 
 /// Why the process ends.
 #[derive(Debug)]
@@ -214,9 +214,9 @@ fn assemble(
         permissions: Permissions::new(config.groups.clone(), &validators),
         admission: Admission::new(&config.limits),
         in_flight: InFlight::new(FINISHED_RESULTS_KEPT_SLOTS),
+        tracer: tracer(config, &metrics)?,
         verifier: Arc::new(verifier(config, &validators, &metrics)?),
         validators,
-        tracer: tracer(config, &metrics)?,
         metrics,
         log_limit: LogLimit::default(),
         min_target_age_epochs: config.slashing.min_target_age_epochs,

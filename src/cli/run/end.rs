@@ -81,8 +81,16 @@ impl Running {
 
     fn stop(&self, server: Server) {
         self.notify.stopping();
+        self.close_validated_keys();
         self.sockets.lock().close();
         self.drain(server);
+    }
+
+    /// A successor may open their table while this process finishes what it began.
+    fn close_validated_keys(&self) {
+        if let Some(keys) = self.gate.verifier.keys() {
+            keys.close();
+        }
     }
 
     fn drain(&self, server: Server) -> (Drained, u64) {
@@ -104,9 +112,7 @@ impl Running {
         let stopped = self.clock.now();
         let drained = self.drain(server);
         if successor.is_there() {
-            if let Some(keys) = self.gate.verifier.keys() {
-                keys.close(); // the successor opens their table, beside the store
-            }
+            self.close_validated_keys();
             let store = &self.gate.store;
             return pass_on(store, self.slots, &self.clock, successor, stopped, drained)
                 .map(Passed::On);
