@@ -10,7 +10,7 @@ WITH_ROCKSDB = ROCKSDB_LIB_DIR="$$(.ci/librocksdb)" &&  export ROCKSDB_LIB_DIR &
 KEEP ?=
 SOAK_SECONDS ?= 600
 
-.PHONY: help demo test check build soak fuzz lodestar availability dashboards clean
+.PHONY: help demo test check build bench soak fuzz lodestar availability dashboards clean
 
 help: ## the list of these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -28,6 +28,10 @@ build: setup ## the release binary
 
 check: setup ## formatting, lints and documentation, as CI does
 	@$(WITH_ROCKSDB) .ci/lint
+
+bench: setup ## the gate beside nginx and haproxy, one table (QUICK=1 for a short one, STRICT=1)
+	@.ci/setup nginx haproxy
+	@$(WITH_ROCKSDB) .ci/bench
 
 soak: setup ## the long loops: a million simulated duties, 200 kills
 	@$(WITH_ROCKSDB) cargo test --release --workspace -- soak --include-ignored --nocapture

@@ -8,8 +8,10 @@ use anyhow::Context;
 use clap::error::ContextKind;
 use clap::{Args, Subcommand};
 
+use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, NetworkSource, RunArgs};
 use crate::eth::{Epoch, ForkName, Network, Root};
+use crate::metrics::ClientMetrics;
 
 pub mod demo;
 pub mod dev_signer;
@@ -122,7 +124,14 @@ pub(crate) fn load(args: &RunArgs) -> anyhow::Result<Config> {
 fn check_config(args: &RunArgs) -> anyhow::Result<Exit> {
     let config = load(args)?;
     let network = network(&config)?;
+    let clients = run::load_clients(&config, &Clock::System, &ClientMetrics::unregistered())?;
     print!("{}", config.effective());
+    for warning in clients.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    for note in config.notes() {
+        eprintln!("note: {note}");
+    }
     eprintln!("the configuration is good; network {}", network.name());
     Ok(Exit::Done)
 }

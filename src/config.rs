@@ -14,12 +14,15 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread;
 
+use crate::clients::{ClientSettings, Settings, TlsSettings};
 use crate::limits::Limits;
 
 pub use self::args::{RunArgs, Web3SignerArgs, in_place_of};
 pub use self::document::Position;
 pub use self::effective::{Origin, Setting};
 pub use self::groups::{KeyGroup, KeyGroups, KeySelection};
+pub use self::listeners::{EntranceConfig, ListenerConfig};
+pub use self::notes::Note;
 pub use self::problem::{ConfigError, Place, Problem, ProblemKind};
 pub use self::tracing::TracingConfig;
 pub use self::upstream::{REPLICAS_MAX, UpstreamConfig, UpstreamTls, UpstreamsConfig, is_https};
@@ -27,15 +30,19 @@ pub use self::verify::{VerifyConfig, VerifyMode};
 
 mod args;
 mod check;
+mod clients;
 mod document;
 mod effective;
 mod fields;
 mod groups;
 mod hex;
+mod listeners;
 mod load;
+mod notes;
 mod problem;
 mod raw;
 mod redact;
+mod tls;
 mod tracing;
 mod upstream;
 mod verify;
@@ -53,6 +60,12 @@ pub struct Config {
     pub network: NetworkConfig,
     /// `[listen]`: where validator clients connect.
     pub listen: ListenConfig,
+    /// `[[listeners]]`: more places where they connect.
+    pub listeners: Vec<ListenerConfig>,
+    /// `[tls]`: the gate's certificate, and whose certificates it accepts.
+    pub tls: Option<TlsSettings>,
+    /// `[[clients]]`: who may ask.
+    pub clients: Vec<ClientSettings>,
     /// `[metrics]`: where Prometheus connects.
     pub metrics: MetricsConfig,
     /// `[upstream]`, `[[upstreams]]`: the signers behind the gate.
@@ -114,6 +127,15 @@ pub struct ListenConfig {
     pub host_allowlist: Vec<String>,
     /// Threads that serve requests; `None` (0 in the file) means one for each core.
     pub workers: Option<NonZeroUsize>,
+    /// How its connections are known.
+    pub entrance: EntranceConfig,
+}
+
+impl Config {
+    /// What clients are told apart by.
+    pub fn client_settings(&self) -> Settings {
+        Settings { tls: self.tls.clone(), clients: self.clients.clone() }
+    }
 }
 
 impl ListenConfig {

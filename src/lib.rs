@@ -21,6 +21,7 @@
 //! | [`validated_keys`] | the keys as points, validated once |
 //! | [`enrolment`] | how keys begin and end, by declaration |
 //! | [`upstream`] | the signers: pooled connections, twins, verification, which keys they have |
+//! | [`clients`] | who is asking: certificate, listener, password, address |
 //! | [`server`] | listeners, workers, bounds, drain; the only table of statuses |
 //! | [`tls`] | certificates, keys and passwords from files, for both sides of the gate |
 //! | [`control`] | an operator's commands to the running gate, over a Unix socket |
@@ -47,6 +48,7 @@
 
 pub mod bls;
 pub mod cli;
+pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod control;

@@ -57,6 +57,9 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict; `verdict as usize` is the index into this.
+    pub const ALL: [Self; 4] = [Self::Signed, Self::Refused, Self::Rejected, Self::Failed];
+
     /// The value of the label `verdict`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -160,6 +163,8 @@ pub struct Metrics {
     pub verify: VerifyMetrics,
     /// The recorder, its store and its witness.
     pub store: StoreMetrics,
+    /// Who is asking.
+    pub clients: ClientMetrics,
     /// 1 while the kernel says that the clock is synchronised.
     pub clock_synchronised: IntGauge,
     /// Events, by name.
@@ -202,6 +207,21 @@ pub struct StoreMetrics {
     pub lease_seconds_left: Gauge,
     /// The store's generation in its witness.
     pub witness_generation: IntGauge,
+}
+
+/// Who is asking. Its clones count together.
+#[derive(Clone, Debug)]
+pub struct ClientMetrics {
+    /// Signing requests, by client and verdict.
+    pub requests: IntCounterVec,
+    /// Requests that belong to nobody, by code.
+    pub refused: IntCounterVec,
+    /// Connections that ended before their first request, by reason.
+    pub handshake_failures: IntCounterVec,
+    /// 1 while the files on disk cannot be used, and older ones hold.
+    pub access_files_broken: IntGauge,
+    /// When the gate's certificate runs out, in seconds of Unix time; 0 without TLS.
+    pub certificate_expires: IntGauge,
 }
 
 /// Spans of sampled requests, by what became of them.
@@ -254,6 +274,7 @@ impl Metrics {
             upstream: UpstreamMetrics::new(&registry, labels.upstream_errors),
             verify: VerifyMetrics::new(&registry),
             store: StoreMetrics::new(&registry),
+            clients: ClientMetrics::new(&registry),
             clock_synchronised: families::CLOCK_SYNCHRONISED.gauge(&registry),
             events,
             trace: TraceMetrics::new(&registry),
@@ -332,6 +353,23 @@ impl VerifyMetrics {
             queue_length: families::VERIFY_QUEUE.gauge(registry),
             cpu_seconds: families::VERIFY_CPU.float_counter(registry),
         }
+    }
+}
+
+impl ClientMetrics {
+    fn new(registry: &Registry) -> Self {
+        Self {
+            requests: families::CLIENT_REQUESTS.counters(registry),
+            refused: families::CLIENT_REFUSED.counters(registry),
+            handshake_failures: families::HANDSHAKE_FAILURES.counters(registry),
+            access_files_broken: families::ACCESS_FILES_BROKEN.gauge(registry),
+            certificate_expires: families::CERTIFICATE_EXPIRES.gauge(registry),
+        }
+    }
+
+    /// In a registry that nobody reads.
+    pub fn unregistered() -> Self {
+        Self::new(&Registry::new())
     }
 }
 

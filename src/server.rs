@@ -8,6 +8,7 @@
 //! |---|---|
 //! | a client hangs up while we sign for it | each request is a task of its own (`connection.rs`) |
 //! | a request panics | that request is answered by [`Service::on_panic`], its connection goes on |
+//! | handshakes without end, or in a flood | a deadline, a bound, one at a time ([`handshake`]) |
 //! | a head or body that never ends, a peer that never reads | a deadline each ([`ServerLimits`]) |
 //! | a body larger than any duty, many large ones | refused unread, a budget over all ([`body`]) |
 //! | clients that never close (Prysm, on refusals) | idle timeout, eviction of the longest idle |
@@ -17,6 +18,9 @@
 
 pub mod body;
 pub mod drain;
+pub mod entrance;
+pub mod handshake;
+pub mod proxy_protocol;
 pub mod respond;
 pub mod service;
 pub mod sockets;
@@ -32,7 +36,7 @@ mod tests;
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +49,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::body::{Bodies, BodyBudget};
 use self::drain::Drained;
+use self::entrance::Listener;
 use self::stats::ServerStats;
+use crate::clients::Session;
 
 /// How many connections the kernel may hold for us until they are accepted.
 ///
@@ -54,11 +60,11 @@ const LISTEN_BACKLOG: i32 = 4096;
 
 /// What answers the requests of one worker. Made on the worker's thread and never leaves it.
 pub trait Service: 'static {
-    /// Answers one request. Runs to its end even when the client hangs up.
+    /// Answers one request of a session. Runs to its end even when the client hangs up.
     fn call(
         self: Rc<Self>,
         request: Request<Incoming>,
-        peer: SocketAddr,
+        session: Rc<Session>,
     ) -> impl Future<Output = Response<Full<Bytes>>> + 'static;
 
     /// The answer to a request whose [`Service::call`] panicked.
@@ -86,6 +92,10 @@ pub struct ServerLimits {
     /// How long a connection may wait for its next request. Longer than the clients' own pools
     /// (20 to 30 s), so that they close first and never write into a connection that just closed.
     pub idle_timeout: Duration,
+    /// From the beginning of a connection to the end of its TLS handshake and of what comes before.
+    pub handshake_timeout: Duration,
+    /// Handshakes under way on one worker; the oldest gives way to one more.
+    pub handshakes_max: usize,
     /// From the first byte of a request to the end of its headers.
     pub head_timeout: Duration,
     /// From the start of reading a body to its end.
@@ -109,6 +119,8 @@ impl Default for ServerLimits {
             head_bytes_max: 32 << 10,
             headers_max: 100,
             idle_timeout: Duration::from_secs(75),
+            handshake_timeout: Duration::from_secs(10),
+            handshakes_max: 1_024,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(20),
@@ -136,21 +148,16 @@ pub fn raise_fd_limit() -> u64 {
     }
 }
 
-/// Binds one listener per address, each ready to be given to [`Server::start`].
+/// Binds an address, ready to be given to [`Server::start`].
 ///
 /// # Errors
-/// The first address that cannot be bound.
-pub fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
-    addresses
-        .iter()
-        .map(|address| {
-            let listener = TcpListener::bind(address)?;
-            // The standard library listens with a backlog of 128; asking again replaces it.
-            rustix::net::listen(&listener, LISTEN_BACKLOG)?;
-            listener.set_nonblocking(true)?;
-            Ok(listener)
-        })
-        .collect()
+/// An address that cannot be bound.
+pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    // The standard library listens with a backlog of 128; asking again replaces it.
+    rustix::net::listen(&listener, LISTEN_BACKLOG)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 /// A running server: one acceptor, its workers and their counters.
@@ -168,7 +175,7 @@ impl Server {
     /// # Errors
     /// A listener, thread or runtime that the system refuses to give.
     pub fn start<S, F>(
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Listener>,
         workers: usize,
         limits: ServerLimits,
         make_service: F,
@@ -187,7 +194,7 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub fn resume<S, F>(
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Listener>,
         stats: Arc<ServerStats>,
         limits: ServerLimits,
         make_service: F,
@@ -197,7 +204,7 @@ impl Server {
         F: Fn(WorkerContext) -> Rc<S> + Send + Sync + 'static,
     {
         let addresses =
-            listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
+            listeners.iter().map(|it| it.socket.local_addr()).collect::<io::Result<Vec<_>>>()?;
         let workers = stats.workers().len();
         let budget = Arc::new(BodyBudget::new(limits.bodies_bytes_max));
         let limits = Arc::new(limits);

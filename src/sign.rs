@@ -23,6 +23,7 @@ use std::time::Duration;
 use slashing_db::{Recorder, Store};
 use tokio::time::timeout_at;
 
+use crate::clients::Client;
 use crate::clock::{Clock, Now, SlotClock, deadline};
 use crate::eth::{Duty, Epoch, Network, PublicKey, Root, Signature, SigningRoot};
 use crate::limits::DutyClass;
@@ -36,6 +37,7 @@ use crate::validators::{RowIndex, Standing, Validators};
 use crate::web3signer::request;
 
 pub mod admission;
+mod bell;
 mod content;
 mod decide;
 pub mod not_signed;
@@ -43,6 +45,7 @@ pub mod permissions;
 mod report;
 
 use admission::{Admission, Admitted, Turns, class_of};
+use bell::Bell;
 pub use decide::Granted;
 use decide::decide;
 pub use not_signed::{Fault, NotSigned, Refusal, Rejection};
@@ -88,7 +91,9 @@ pub struct Gate {
 
 /// A request as it came in, its body still on the wire.
 pub struct Arrival<B> {
-    /// Who sent it.
+    /// Whose it is.
+    pub client: Arc<Client>,
+    /// Where it came from.
     pub peer: SocketAddr,
     /// The last segment of its path.
     pub identifier: String,
@@ -110,12 +115,13 @@ pub struct Path {
     gate: Arc<Gate>,
     upstream: Rc<Upstreams>,
     turns: Turns,
+    bell: Bell,
 }
 
 impl Path {
-    /// The path of `gate` over `upstream`.
+    /// The path of `gate` over `upstream`. Must be called where `spawn_local` works.
     pub fn new(gate: Arc<Gate>, upstream: Rc<Upstreams>) -> Self {
-        Self { gate, upstream, turns: Turns::default() }
+        Self { gate, upstream, turns: Turns::default(), bell: Bell::new() }
     }
 
     /// What all cores share.
@@ -128,8 +134,8 @@ impl Path {
     where
         B: Future<Output = Result<ReceivedBody, BodyError>>,
     {
-        let Arrival { peer, identifier, trace, body } = arrival;
-        let mut account = Account::open(peer, &identifier, trace);
+        let Arrival { client, peer, identifier, trace, body } = arrival;
+        let mut account = Account::open(client, peer, &identifier, trace);
         let result = self.try_sign(&identifier, body, &mut account).await;
         account.close(&self.gate, &result);
         result
@@ -174,7 +180,8 @@ impl Path {
         let permit = match granted {
             Granted::AtOnce(permit) => permit,
             Granted::Recorded(pending) => {
-                timeout_at(deadline, pending).await.map_err(|_| Fault::RecordTimeout)??
+                let durable = self.bell.hear(pending);
+                timeout_at(deadline, durable).await.map_err(|_| Fault::RecordTimeout)??
             }
         };
         account.done(gate, Stage::Record);

@@ -4,10 +4,8 @@
 //! sync, and completes each request by the result of that very batch. While it writes, the next
 //! batch gathers by itself.
 //!
-//! Pacing: a commit begins at once when the queue was empty, so that an idle gate adds nothing to
-//! the time of the disk. When requests came while the last commit ran and there are few of them, it
-//! waits for more, as long as a commit was measured to take and at most 2 ms: endless commits of
-//! two or three records would cost a core. A block never waits.
+//! When a commit begins is for `recorder/pace.rs` to say: an idle gate adds nothing to the time of
+//! the disk, a busy one shares commits, and a block never waits.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,12 +17,14 @@ use crate::engine::{Engine, Entry, Outcome};
 use crate::health::{Health, Poison};
 use crate::rules::{NotSafe, Record};
 
+mod pace;
 mod pending;
 mod queue;
 mod stats;
 #[cfg(test)]
 mod tests;
 
+use pace::Pace;
 pub(crate) use pending::Ticket;
 pub use pending::{Changing, Pending};
 use queue::{Queue, Request};
@@ -32,12 +32,6 @@ pub use stats::{BUCKETS, Histogram, Stats};
 
 /// The most entries in one batch: beyond it, throughput no longer grows but latency does.
 pub const BATCH_MAX: usize = 1024;
-
-/// A batch below this size may wait for company when the disk is busy.
-const SMALL_BATCH: usize = 64;
-
-/// The longest that a small batch waits.
-const PAUSE_MAX: Duration = Duration::from_millis(2);
 
 /// The nice value that the recorder asks for: starvation, not the disk, is what delays commits.
 const NICE: i32 = -10;
@@ -200,21 +194,26 @@ fn supervise(queue: &Queue, mut engine: Box<dyn Engine>) -> Box<dyn Engine> {
 }
 
 fn run(queue: &Queue, engine: &mut dyn Engine) -> Result<(), Poison> {
-    let mut pause = Duration::ZERO;
-    while let Some(batch) = queue.next_batch(pause) {
+    let mut pace = Pace::default();
+    while let Some(batch) = queue.next_batch(&pace) {
         if queue.health.is_poisoned() {
             drop(batch); // each waiter is told that the store is lost
             queue.fail_all(RecordError::Poisoned);
             return Ok(());
         }
-        let took = write(queue, engine, batch)?;
-        pause = ((pause * 7 + took) / 8).min(PAUSE_MAX);
+        let records = batch.len();
+        let (took, ended) = write(queue, engine, batch)?;
+        pace.committed(records, took, ended);
     }
     Ok(())
 }
 
-/// Writes one batch and tells each waiter. Gives the time that the commit took.
-fn write(queue: &Queue, engine: &mut dyn Engine, batch: Vec<Request>) -> Result<Duration, Poison> {
+/// Writes one batch and tells each waiter. Gives the time that the commit took, and its end.
+fn write(
+    queue: &Queue,
+    engine: &mut dyn Engine,
+    batch: Vec<Request>,
+) -> Result<(Duration, Duration), Poison> {
     let (entries, waiters): (Vec<_>, Vec<_>) = batch.into_iter().map(Request::split).unzip();
     let started = (queue.monotonic)();
     let outcomes = engine.commit(&entries).map_err(|fatal| {
@@ -228,14 +227,17 @@ fn write(queue: &Queue, engine: &mut dyn Engine, batch: Vec<Request>) -> Result<
     queue.health.note_durable(recorded.map(|(entry, _)| sequence(entry)).max().unwrap_or(0));
     queue.counters.batch_entries.add(entries.len() as u64);
     queue.counters.commit_us.add_us(ended.saturating_sub(started));
-    for (outcome, waiter) in outcomes.into_iter().zip(waiters) {
+    let settled = outcomes.into_iter().zip(waiters).filter_map(|(outcome, waiter)| {
         queue.counters.wait_us.add_us(ended.saturating_sub(waiter.queued_at));
-        waiter.completion.complete(match outcome {
+        waiter.completion.settle(match outcome {
             Outcome::Recorded => Ok(()),
             Outcome::Superseded(record) => Err(RecordError::Superseded(record)),
-        });
-    }
-    Ok(ended.saturating_sub(started))
+        })
+    });
+    // Woken when all are settled: who is woken first must not be at work before the others wait.
+    let wakers: Vec<_> = settled.collect();
+    wakers.into_iter().for_each(std::task::Waker::wake);
+    Ok((ended.saturating_sub(started), ended))
 }
 
 /// The highest number in an entry.

@@ -11,6 +11,7 @@ use slashing_db::Store;
 
 use super::scrape::Scrape;
 use super::{Exit, store};
+use crate::clients::Clients;
 use crate::clock::{self, Clock, ClockHealth, Now, SlotClock};
 use crate::config::{Config, RunArgs};
 use crate::control;
@@ -31,6 +32,8 @@ use crate::upstream::signers::Signers;
 use crate::upstream::{InFlight, UpstreamFault};
 use crate::validators::Validators;
 
+pub(super) use self::access::load as load_clients;
+use self::access::watch as watch_access;
 use self::end::Running;
 use self::hand_over::{Door, Turn};
 pub(super) use self::listeners::addresses;
@@ -44,6 +47,7 @@ use self::upgrade::watch_upgrade_signal;
 pub(super) use self::verification::validated_keys;
 use self::verification::verifier;
 
+mod access;
 mod end;
 mod hand_over;
 mod listeners;
@@ -70,6 +74,9 @@ pub(super) struct Prepared {
     pub(super) network: Network,
     pub(super) slots: SlotClock,
     pub(super) notify: Arc<Notify>,
+    metrics: Arc<Metrics>,
+    clients: Arc<Clients>,
+    signers: Signers,
     files: u64,
 }
 
@@ -88,7 +95,12 @@ impl Prepared {
         log_configuration(&config, &network);
         let files = server::raise_fd_limit();
         let notify = Notify::from_environment().context("NOTIFY_SOCKET names no socket")?;
-        Ok(Self { config, network, slots, files, notify: Arc::new(notify) })
+        let metrics = Arc::new(metrics());
+        let clients = load_clients(&config, &Clock::System, &metrics.clients)?;
+        let signers = Signers::new(&config.upstreams.sets, &metrics.upstream, &Clock::System)
+            .context("cannot speak TLS to the signers")?;
+        let notify = Arc::new(notify);
+        Ok(Self { config, network, slots, notify, metrics, clients, signers, files })
     }
 }
 
@@ -105,7 +117,7 @@ pub(super) fn serve_until_the_end(
     sockets: Sockets,
     on_serving: impl FnOnce(Now),
 ) -> anyhow::Result<Exit> {
-    let Prepared { config, network, slots, files, notify } = prepared;
+    let Prepared { config, network, slots, notify, metrics, clients, signers, files } = prepared;
     let sockets = Arc::new(Mutex::new(sockets));
     let clock = Clock::System;
     let (store, watermarks) =
@@ -122,9 +134,8 @@ pub(super) fn serve_until_the_end(
     store.renew(store::now(slots, &clock)).context("the lease ran out while the store opened")?;
     let (ends, ended) = mpsc::channel();
     watch_store(&store, &ends);
-    let gate = Arc::new(assemble(&config, network, slots, &clock, &store, watermarks)?);
-    let signers = Signers::new(&config.upstreams.sets, &gate.metrics.upstream, &clock)
-        .context("cannot speak TLS to the signers")?;
+    let gate = Arc::new(assemble(&config, network, slots, metrics, &store, watermarks)?);
+    watch_access(&clients)?;
     let discovery = Arc::new(Discovery::new(Arc::new(signers)));
     keep_lease(&gate, slots, ends.clone())?;
     let terms = Terms {
@@ -136,7 +147,7 @@ pub(super) fn serve_until_the_end(
     watch_upstreams(&config, &gate, &discovery)?;
     watch_signals(ends)?;
     watch_upgrade_signal()?;
-    let listeners = listen(&config, &mut sockets.lock())?;
+    let listeners = listen(&config, &clients, &mut sockets.lock())?;
     let server = serve(&config, &gate, &discovery, listeners, None)?;
     let metrics_address = serve_metrics(&config, &gate, &discovery, &server, &sockets)?;
     watchdog::watch(Arc::clone(&notify), &gate, server.stats())?;
@@ -157,7 +168,7 @@ pub(super) fn serve_until_the_end(
     notify.ready("serving");
     on_serving(clock.now());
     let spans = Arc::clone(&gate);
-    let running = Running { config, gate, discovery, sockets, slots, clock, notify };
+    let running = Running { config, gate, discovery, clients, sockets, slots, clock, notify };
     let exit = running.until_the_end(server, &ended);
     spans.tracer.flush(LAST_SPANS);
     exit
@@ -187,27 +198,30 @@ fn log_configuration(config: &Config, network: &Network) {
     }
 }
 
-fn assemble(
-    config: &Config,
-    network: Network,
-    slots: SlotClock,
-    clock: &Clock,
-    store: &Arc<Store>,
-    watermarks: Vec<slashing_db::Watermarks>,
-) -> anyhow::Result<Gate> {
-    let genesis = network.genesis().context("the genesis of the network is not known")?;
-    let validators = Validators::new(watermarks);
-    let metrics = Arc::new(Metrics::new(&LabelValues {
+fn metrics() -> Metrics {
+    Metrics::new(&LabelValues {
         duty_types: &DUTY_TYPES,
         signed_code: "ok",
         key_statuses: &["enabled", "disabled", "halted", "awaiting"],
         upstream_errors: &UpstreamFault::CODES,
         events: &EVENTS,
-    }));
+    })
+}
+
+fn assemble(
+    config: &Config,
+    network: Network,
+    slots: SlotClock,
+    metrics: Arc<Metrics>,
+    store: &Arc<Store>,
+    watermarks: Vec<slashing_db::Watermarks>,
+) -> anyhow::Result<Gate> {
+    let genesis = network.genesis().context("the genesis of the network is not known")?;
+    let validators = Validators::new(watermarks);
     Ok(Gate {
         genesis_validators_root: genesis.validators_root,
         network,
-        clock: clock.clone(),
+        clock: Clock::System,
         slots,
         store: Arc::clone(store),
         recorder: store.recorder(),

@@ -10,11 +10,13 @@ use tracing_subscriber::EnvFilter;
 
 use super::document::Document;
 use super::effective::Origin;
+use super::listeners::{RawEntrance, Surroundings};
 use super::problem::{Place, Problem, ProblemKind};
 use super::raw::{RawConfig, RawListen, RawLog, RawNetwork, RawSlashing};
 use super::{
     Config, ListenConfig, LogConfig, LogFormat, MetricsConfig, NETWORKS, NetworkConfig,
-    NetworkSource, SlashingConfig, Web3SignerConfig, groups, hex, tracing, upstream, verify,
+    NetworkSource, SlashingConfig, Web3SignerConfig, clients, groups, hex, listeners, tls, tracing,
+    upstream, verify,
 };
 use crate::limits::{Limits, LimitsError};
 
@@ -93,7 +95,7 @@ impl<'a> Checker<'a> {
         Some(self.resolve(path, &value))
     }
 
-    fn address(&mut self, path: &str, value: &str) -> Option<SocketAddr> {
+    pub(super) fn address(&mut self, path: &str, value: &str) -> Option<SocketAddr> {
         let wrong = |_| ProblemKind::NotAnAddress { value: value.to_owned() };
         self.valid(path, value.parse().map_err(wrong))
     }
@@ -128,7 +130,14 @@ pub(super) fn config(
 ) -> Result<Config, Vec<Problem>> {
     let limits = check_limits(&mut checker, raw.limits);
     let network = network(&mut checker, raw.network);
-    let listen = listen(&mut checker, raw.listen);
+    let tls_problems = checker.problems.len();
+    let tls = tls::check(&mut checker, raw.tls);
+    let tls_is_wrong = checker.problems.len() > tls_problems;
+    let clients = clients::check(&mut checker, raw.clients);
+    let around = Surroundings { tls: tls.as_ref(), tls_is_wrong, clients: &clients };
+    let listen = listen(&mut checker, raw.listen, &around);
+    let first = listen.as_ref().map(|listen| listen.address);
+    let listeners = listeners::check(&mut checker, raw.listeners, first, &around);
     let metrics = metrics(&mut checker, raw.metrics.address.as_deref());
     let upstreams = upstream::check(&mut checker, raw.upstream, raw.upstreams, &limits);
     let verify = verify::check(&mut checker, raw.verify);
@@ -152,6 +161,9 @@ pub(super) fn config(
         ) if checker.problems.is_empty() => Ok(Config {
             network,
             listen,
+            listeners,
+            tls,
+            clients,
             metrics,
             upstreams,
             verify,
@@ -224,7 +236,11 @@ fn network(checker: &mut Checker<'_>, raw: RawNetwork) -> Option<NetworkConfig> 
     Some(NetworkConfig { source: source?, fork_epochs: raw.fork_epochs })
 }
 
-fn listen(checker: &mut Checker<'_>, raw: RawListen) -> Option<ListenConfig> {
+fn listen(
+    checker: &mut Checker<'_>,
+    raw: RawListen,
+    around: &Surroundings<'_>,
+) -> Option<ListenConfig> {
     let address = raw.address.unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let address = checker.address("listen.address", &address);
     let path_prefix = raw.path_prefix.unwrap_or_default();
@@ -244,7 +260,14 @@ fn listen(checker: &mut Checker<'_>, raw: RawListen) -> Option<ListenConfig> {
     }
     let workers = checker.range("listen.workers", raw.workers.unwrap_or(0), 0..=1024);
     let workers = NonZeroUsize::new(usize::try_from(workers?).ok()?);
-    Some(ListenConfig { address: address?, path_prefix, host_allowlist, workers })
+    let entrance = RawEntrance {
+        client: raw.client,
+        tls: raw.tls,
+        client_auth: None, // that of [tls]
+        proxy_protocol_from: raw.proxy_protocol_from,
+    };
+    let entrance = listeners::check_entrance(checker, "listen", entrance, around);
+    Some(ListenConfig { address: address?, path_prefix, host_allowlist, workers, entrance })
 }
 
 fn metrics(checker: &mut Checker<'_>, address: Option<&str>) -> Option<MetricsConfig> {

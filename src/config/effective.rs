@@ -6,7 +6,8 @@ use std::fmt;
 use toml::Value;
 
 use super::groups::KeySelection;
-use super::{Config, KeyGroup, LogFormat, NetworkSource, fields, hex, redact};
+use super::{Config, KeyGroup, LogFormat, NetworkSource};
+use super::{clients, fields, hex, listeners, redact, tls};
 
 /// Where a value came from, the strongest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +73,12 @@ impl Config {
             }
             text.push_str(&format!("{field} = {value} # {origin}\n"));
         }
+        for listener in &self.listeners {
+            text.push_str(&listeners::as_toml(listener));
+        }
+        for client in &self.clients {
+            text.push_str(&clients::as_toml(client));
+        }
         text.push_str(&self.upstreams.as_toml());
         for group in self.groups.iter() {
             text.push_str(&group_as_toml(group));
@@ -110,6 +117,12 @@ impl Config {
             "listen.path_prefix" => text(&self.listen.path_prefix),
             "listen.host_allowlist" => Some(Value::from(self.listen.host_allowlist.clone())),
             "listen.workers" => integer(self.listen.workers.map_or(0, |n| n.get() as u64)),
+            "listen.client" => text(self.listen.entrance.client.as_ref()?),
+            "listen.tls" => Some(Value::Boolean(self.listen.entrance.tls.is_some())),
+            "listen.proxy_protocol_from" => {
+                Some(listeners::ranges_as_toml(&self.listen.entrance.proxy_protocol_from))
+            }
+            path if path.starts_with("tls.") => tls::value_of(self.tls.as_ref()?, path),
             "metrics.address" => match self.metrics.address {
                 Some(address) => text(&address),
                 None => text(&"off"),

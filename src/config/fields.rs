@@ -16,7 +16,7 @@ pub(super) enum Kind {
 }
 
 /// `section.field`, without those of `[limits]`, which all are integers.
-const FIELDS: [(&str, Kind); 36] = [
+const FIELDS: [(&str, Kind); 47] = [
     ("network.name", Kind::Text),
     ("network.config", Kind::Text),
     ("network.genesis_time", Kind::Integer),
@@ -25,6 +25,17 @@ const FIELDS: [(&str, Kind); 36] = [
     ("listen.path_prefix", Kind::Text),
     ("listen.host_allowlist", Kind::List),
     ("listen.workers", Kind::Integer),
+    ("listen.client", Kind::Text),
+    ("listen.tls", Kind::Boolean),
+    ("listen.proxy_protocol_from", Kind::List),
+    ("tls.certificate", Kind::Text),
+    ("tls.key", Kind::Text),
+    ("tls.pkcs12_file", Kind::Text),
+    ("tls.pkcs12_password_file", Kind::Text),
+    ("tls.client_auth", Kind::Text),
+    ("tls.known_clients_file", Kind::Text),
+    ("tls.client_ca_file", Kind::Text),
+    ("tls.client_crl_file", Kind::Text),
     ("metrics.address", Kind::Text),
     ("upstream.url", Kind::Text),
     ("upstream.timeout_ms", Kind::Integer),

@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::document::Position;
 use super::redact;
+use crate::clients::NotARange;
 use crate::limits::LimitsError;
+use crate::tls::NotAFingerprint;
 
 /// Why there is no [`Config`](super::Config).
 #[derive(Debug, thiserror::Error)]
@@ -157,6 +160,31 @@ pub enum ProblemKind {
     KeysFileLine { path: PathBuf, line: usize, problem: Box<Self> },
     #[error("`{value}` is not a log filter such as info or info,portcullis::upstream=debug")]
     NotALogFilter { value: String },
+    #[error("give certificate and key, or pkcs12_file and pkcs12_password_file; one pair, whole")]
+    TlsIdentity,
+    #[error("there is no [tls] with the gate's certificate")]
+    NoTls,
+    #[error(
+        "no client's certificate would be accepted: set tls.known_clients_file or \
+         tls.client_ca_file, or give [[clients]] certificate_fingerprints"
+    )]
+    NoClientCertificates,
+    #[error("{0}")]
+    NotAFingerprint(NotAFingerprint),
+    #[error("{0}")]
+    NotARange(NotARange),
+    #[error("`{value}` is not a user's name: it may not be empty, nor hold a colon")]
+    NotAUser { value: String },
+    #[error("another client is named `{name}`")]
+    ClientNameTwice { name: String },
+    #[error("{what} names client `{other}` already")]
+    NamesTwoClients { what: String, other: String },
+    #[error("no [[clients]] entry is named `{name}`")]
+    NoSuchClient { name: String },
+    #[error("another listener is named `{name}`; [listen] is named `listen`")]
+    ListenerNameTwice { name: String },
+    #[error("another listener is at {address}")]
+    ListenerAddressTwice { address: SocketAddr },
     #[error("{value} is not a part from 0 to 1")]
     NotARatio { value: f64 },
     #[error("`{value}` is not a number")]

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::clients::RawClient;
+use super::listeners::RawListener;
+use super::tls::RawTls;
 use super::tracing::RawTracing;
 use super::upstream::{RawUpstream, RawUpstreamSet};
 use super::verify::RawVerify;
@@ -14,6 +17,9 @@ use crate::limits::Limits;
 pub(super) struct RawConfig {
     pub(super) network: RawNetwork,
     pub(super) listen: RawListen,
+    pub(super) listeners: Vec<RawListener>,
+    pub(super) tls: RawTls,
+    pub(super) clients: Vec<RawClient>,
     pub(super) metrics: RawMetrics,
     pub(super) upstream: RawUpstream,
     pub(super) upstreams: Vec<RawUpstreamSet>,
@@ -43,6 +49,9 @@ pub(super) struct RawListen {
     pub(super) path_prefix: Option<String>,
     pub(super) host_allowlist: Option<Vec<String>>,
     pub(super) workers: Option<u64>,
+    pub(super) client: Option<String>,
+    pub(super) tls: Option<bool>,
+    pub(super) proxy_protocol_from: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -68,6 +68,17 @@ families! {
         "Client connections: active ones serve a request, idle ones wait for the next.";
     CONNECTIONS_REFUSED: Counter "portcullis_connections_refused_total" []
         "Client connections closed at once because limits.connections_max were open.";
+    CLIENT_REQUESTS: Counter "portcullis_client_requests_total" ["client", "verdict"]
+        "Signing requests answered, by the name of the client and verdict.";
+    CLIENT_REFUSED: Counter "portcullis_client_refused_total" ["code"]
+        "Requests refused because they belong to no client, by stable code.";
+    HANDSHAKE_FAILURES: Counter "portcullis_handshake_failures_total" ["reason"]
+        "Connections that ended in their TLS handshake or PROXY protocol header, by reason.";
+    ACCESS_FILES_BROKEN: Gauge "portcullis_access_files_broken" []
+        "1 while a certificate, key, known-clients or password file cannot be used and what was \
+         read before still holds. Alarm.";
+    CERTIFICATE_EXPIRES: Gauge "portcullis_tls_certificate_expires_seconds" []
+        "When the gate's own certificate expires, in seconds of Unix time; 0 without TLS.";
     UPSTREAM_REQUESTS: Counter "portcullis_upstream_requests_total" ["upstream", "replica"]
         "Signing requests sent to a signer, those after a failover and hedges included.";
     UPSTREAM_RETRIES: Counter "portcullis_upstream_retries_total" ["upstream", "replica"]

@@ -34,6 +34,10 @@ fn value(text: &str, series: &str) -> f64 {
 #[test]
 fn the_text_holds_every_family_of_the_table_and_no_other() {
     let metrics = metrics();
+    // Their values are of the configuration.
+    metrics.clients.requests.with_label_values(&["default", "signed"]).inc();
+    metrics.clients.refused.with_label_values(&["client_unknown"]).inc();
+    metrics.clients.handshake_failures.with_label_values(&["timeout"]).inc();
     let text = metrics.encode().unwrap();
     let types: BTreeMap<&str, &str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use super::entrance::{Entrance, Listener};
 use super::stats::ServerStats;
 use super::worker::Inbox;
 
@@ -42,7 +43,7 @@ impl Running {
 }
 
 pub(super) fn start(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     workers: Vec<Inbox>,
     stats: Arc<ServerStats>,
 ) -> io::Result<Running> {
@@ -60,11 +61,13 @@ pub(super) fn start(
             }
         };
         runtime.block_on(async move {
-            let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std);
+            let listeners = listeners.into_iter().map(|Listener { socket, entrance }| {
+                Ok((tokio::net::TcpListener::from_std(socket)?, entrance))
+            });
             match listeners.collect::<io::Result<Vec<_>>>() {
                 Ok(listeners) => {
-                    for listener in listeners {
-                        tokio::task::spawn_local(Rc::clone(&acceptor).accept(listener));
+                    for (listener, entrance) in listeners {
+                        tokio::task::spawn_local(Rc::clone(&acceptor).accept(listener, entrance));
                     }
                     let _ = ready.send(Ok(()));
                     // Also ends when the server was dropped without a drain.
@@ -87,13 +90,13 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    async fn accept(self: Rc<Self>, listener: tokio::net::TcpListener) {
+    async fn accept(self: Rc<Self>, listener: tokio::net::TcpListener, entrance: Arc<Entrance>) {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     self.stats.accepted.increment();
                     match stream.into_std() {
-                        Ok(stream) => self.hand_over(stream, peer),
+                        Ok(stream) => self.hand_over(stream, peer, &entrance),
                         Err(error) => tracing::warn!(%error, "could not hand a connection over"),
                     }
                 }
@@ -110,8 +113,8 @@ impl Acceptor {
         }
     }
 
-    fn hand_over(&self, stream: TcpStream, peer: SocketAddr) {
-        if !self.choose().send(stream, peer) {
+    fn hand_over(&self, stream: TcpStream, peer: SocketAddr, entrance: &Arc<Entrance>) {
+        if !self.choose().send(stream, peer, Arc::clone(entrance)) {
             tracing::error!(%peer, "a connection was lost, because its worker has ended");
         }
     }

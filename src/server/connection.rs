@@ -10,6 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -25,7 +26,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Service;
 use super::connections::{Id, Order, Phase};
+use super::entrance::Entrance;
+use super::handshake::{self, HandshakeError};
 use super::worker::{Shared, Worker};
+use crate::clients::Session;
 
 /// How long a connection that has sent nothing yet is still listened to when its worker drains. Its
 /// client has just connected, and to close it now would meet its first request on the way.
@@ -45,9 +49,9 @@ pub(super) struct Link {
 
 impl Link {
     /// Adds a connection to its worker. The sender has counted it as open.
-    pub(super) fn open(shared: &Rc<Shared>, now: Instant) -> Rc<Self> {
+    pub(super) fn open(shared: &Rc<Shared>, phase: Phase, now: Instant) -> Rc<Self> {
         let mut connections = shared.connections.borrow_mut();
-        let id = connections.insert(now);
+        let id = connections.insert(phase, now);
         shared.stats.idle.set(connections.count(Phase::Idle) as u64);
         Rc::new(Self {
             shared: Rc::clone(shared),
@@ -61,6 +65,11 @@ impl Link {
 
     fn order(&self, cx: &Context<'_>) -> Order {
         self.shared.connections.borrow_mut().order(self.id, cx.waker())
+    }
+
+    /// The handshake is over; the first request may come.
+    fn is_begun(&self) {
+        self.advance(&[Phase::Handshake], Phase::Idle);
     }
 
     /// Moves to phase `to` if the connection is in phase `from`.
@@ -134,13 +143,68 @@ enum End {
     Cut,
 }
 
+/// Begins a connection as its entrance wants it, and serves it.
+pub(super) async fn begin<I, S>(
+    worker: Rc<Worker<S>>,
+    mut io: I,
+    peer: SocketAddr,
+    entrance: Arc<Entrance>,
+    link: Rc<Link>,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: Service,
+{
+    let begun = Instant::now();
+    let report = |order, peer| match order {
+        Order::Serve | Order::Finish => {} // the gate closes
+        Order::Cut if begun.elapsed() >= worker.limits().handshake_timeout => {
+            HandshakeError::Timeout.report(&entrance, peer, None);
+        }
+        Order::Cut => HandshakeError::CrowdedOut.report(&entrance, peer, None),
+    };
+    let source = match unless_told(&link, handshake::source(&mut io, peer, &entrance)).await {
+        Ok(Ok(source)) => source,
+        Ok(Err(error)) => return error.report(&entrance, peer, None),
+        Err(order) => return report(order, peer),
+    };
+    let Some(auth) = entrance.tls else {
+        let session = Rc::new(handshake::plain_session(&entrance, source));
+        link.is_begun();
+        return serve(worker, io, session, link).await;
+    };
+    let handshake = handshake::encrypt(io, auth, &entrance, worker.handshake_turns());
+    match unless_told(&link, handshake).await {
+        Ok(Ok((stream, verified))) => {
+            let session = Rc::new(handshake::session(&entrance, source, verified));
+            link.is_begun();
+            serve(worker, stream, session, link).await;
+        }
+        Ok(Err(refused)) => {
+            refused.error.report(&entrance, source, refused.shown.as_ref());
+            let _ = unless_told(&link, refused.close(worker.limits())).await;
+        }
+        Err(order) => report(order, source),
+    }
+}
+
+/// Runs `work` for as long as the connection is to go on.
+async fn unless_told<T>(link: &Link, work: impl Future<Output = T>) -> Result<T, Order> {
+    let mut work = std::pin::pin!(work);
+    poll_fn(|cx| match link.order(cx) {
+        Order::Serve => work.as_mut().poll(cx).map(Ok),
+        order @ (Order::Finish | Order::Cut) => Poll::Ready(Err(order)),
+    })
+    .await
+}
+
 /// Serves a connection until either side ends it.
-pub(super) async fn serve<I, S>(worker: Rc<Worker<S>>, io: I, peer: SocketAddr, link: Rc<Link>)
+pub(super) async fn serve<I, S>(worker: Rc<Worker<S>>, io: I, session: Rc<Session>, link: Rc<Link>)
 where
     I: AsyncRead + AsyncWrite + Unpin + 'static,
     S: Service,
 {
-    let dispatch = Dispatch { worker: Rc::clone(&worker), peer, link: Rc::clone(&link) };
+    let peer = session.peer();
+    let dispatch = Dispatch { worker: Rc::clone(&worker), session, link: Rc::clone(&link) };
     let io = TokioIo::new(Watched { io, link: Rc::clone(&link), written_in_turn: 0 });
     let mut http = worker.http().serve_connection(io, dispatch);
     let mut is_finishing = false;
@@ -220,7 +284,7 @@ async fn close<I, S>(
 #[derive(Debug)]
 struct Dispatch<S> {
     worker: Rc<Worker<S>>,
-    peer: SocketAddr,
+    session: Rc<Session>,
     link: Rc<Link>,
 }
 
@@ -232,7 +296,7 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Dispatch<S> {
     fn call(&self, request: Request<Incoming>) -> Answer<S> {
         self.link.began_request();
         let in_flight = InFlight::begin(self.worker.shared());
-        let answer = Rc::clone(self.worker.service()).call(request, self.peer);
+        let answer = Rc::clone(self.worker.service()).call(request, Rc::clone(&self.session));
         let task = tokio::task::spawn_local(async move {
             let _in_flight = in_flight;
             answer.await

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// Has not come to its first request: a balancer's header or TLS is under way.
+    Handshake,
     /// Waits for the first byte of a request.
     Idle,
     /// Has received a part of a request's headers.
@@ -21,7 +23,7 @@ pub(super) enum Phase {
     Stalled,
 }
 
-const PHASES: usize = 4;
+const PHASES: usize = 5;
 
 /// What a connection has been told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,10 +82,10 @@ impl Connections {
         self.lists[phase as usize].len
     }
 
-    /// Adds a connection, which is idle.
-    pub(super) fn insert(&mut self, now: Instant) -> Id {
+    /// Adds a connection in its first phase.
+    pub(super) fn insert(&mut self, phase: Phase, now: Instant) -> Id {
         let slot = Slot {
-            phase: Phase::Idle,
+            phase,
             since: now,
             previous: NONE,
             next: NONE,
@@ -98,7 +100,7 @@ impl Connections {
             self.slots.push(slot);
             Id::try_from(self.slots.len() - 1).expect("fewer connections than 2^32 files")
         };
-        self.append(id, Phase::Idle, now);
+        self.append(id, phase, now);
         id
     }
 

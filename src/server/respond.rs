@@ -7,9 +7,10 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 
+use crate::clients::NotIdentified;
 use crate::eth::RootError;
 use crate::server::body::BodyError;
 use crate::sign::{NotSigned, Rejection, Signed};
@@ -151,6 +152,28 @@ pub fn no_route(no_route: NoRoute) -> Answer {
             answer
         }
     }
+}
+
+/// A request that belongs to no client.
+pub fn not_identified(reason: &NotIdentified) -> Answer {
+    let status = match reason {
+        NotIdentified::Nobody { ask_password: true } | NotIdentified::WrongPassword => {
+            StatusCode::UNAUTHORIZED
+        }
+        NotIdentified::Nobody { ask_password: false }
+        | NotIdentified::Contradiction(..)
+        | NotIdentified::ForeignAddress { .. }
+        | NotIdentified::CertificateWithdrawn => StatusCode::FORBIDDEN,
+    };
+    let mut answer = error(status, &reason.to_string(), reason.code());
+    if status == StatusCode::UNAUTHORIZED {
+        let realm = HeaderValue::from_static("Basic realm=\"portcullis\", charset=\"UTF-8\"");
+        answer.headers_mut().insert(WWW_AUTHENTICATE, realm);
+    }
+    if *reason == NotIdentified::CertificateWithdrawn {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
 }
 
 /// A `Host` header that the configuration does not list. Web3Signer's own words.

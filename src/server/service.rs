@@ -1,16 +1,16 @@
 //! From an HTTP request to the path and back: the API of one core.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, HOST};
+use hyper::header::{ACCEPT, AUTHORIZATION, HOST};
 
 use super::Service;
 use super::body::Bodies;
 use super::respond::{self, Answer, Compat};
+use crate::clients::{Client, Session};
 use crate::clock::Stopwatch;
 use crate::metrics::Stage;
 use crate::sign::{Arrival, Fault, NotSigned, Path};
@@ -54,13 +54,15 @@ impl Api {
         &self,
         identifier: String,
         request: Request<Incoming>,
-        peer: SocketAddr,
+        client: Arc<Client>,
+        session: &Session,
         trace: RequestTrace,
     ) -> Answer {
         let accept = request.headers().get_all(ACCEPT).iter();
         let format = Format::negotiate(accept.filter_map(|value| value.to_str().ok()));
         let body = self.bodies.read(request.into_body());
-        let result = self.path.sign(Arrival { peer, identifier, trace, body }).await;
+        let peer = session.peer();
+        let result = self.path.sign(Arrival { client, peer, identifier, trace, body }).await;
         let respond = Stopwatch::start();
         let answer = respond::signing(&result, format, self.dialect.compat);
         self.path.gate().metrics.stage(Stage::Respond, respond.elapsed());
@@ -111,7 +113,7 @@ impl Api {
     async fn answer(
         &self,
         request: Request<Incoming>,
-        peer: SocketAddr,
+        session: &Session,
         trace: RequestTrace,
     ) -> Answer {
         if !self.host_allowed(&request) {
@@ -119,10 +121,18 @@ impl Api {
         }
         let found =
             route(request.method().as_str(), request.uri().path(), &self.dialect.path_prefix);
+        if let Ok(Route::Upcheck) = found {
+            return respond::upcheck(); // for probes, which are nobody's
+        }
+        let authorization = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
+        let client = match session.client(authorization) {
+            Ok(client) => client,
+            Err(reason) => return respond::not_identified(&reason),
+        };
         match found {
             Ok(Route::Sign { identifier }) => {
                 let identifier = identifier.to_owned();
-                self.sign(identifier, request, peer, trace).await
+                self.sign(identifier, request, client, session, trace).await
             }
             Ok(Route::PublicKeys) => self.public_keys(),
             Ok(Route::Upcheck) => respond::upcheck(),
@@ -146,11 +156,11 @@ impl Api {
 }
 
 impl Service for Api {
-    async fn call(self: Rc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+    async fn call(self: Rc<Self>, request: Request<Incoming>, session: Rc<Session>) -> Answer {
         let gate = self.path.gate();
         let trace = RequestTrace::begin(request.headers(), &self.ids, &gate.tracer, &gate.clock);
         let request_id = trace.request_id.header();
-        let mut answer = self.answer(request, peer, trace).await;
+        let mut answer = self.answer(request, &session, trace).await;
         answer.headers_mut().insert(X_REQUEST_ID, request_id);
         answer
     }

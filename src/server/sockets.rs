@@ -34,8 +34,8 @@ impl Sockets {
                 // One socket for each mention: port 0 may be configured twice.
                 Some(index) => drop(spare.swap_remove(index)),
                 None => {
-                    let mut bound = super::bind(&[*address])?;
-                    self.waiting.extend(bound.pop().map(|listener| (*address, listener)));
+                    let listener = super::bind(*address)?;
+                    self.waiting.push((*address, listener));
                 }
             }
         }

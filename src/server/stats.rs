@@ -47,6 +47,8 @@ pub struct WorkerStats {
     pub evicted: Counter,
     /// Connections closed because no request came for the idle timeout.
     pub idle_timeouts: Counter,
+    /// Connections cut because their handshake did not end.
+    pub handshake_timeouts: Counter,
     /// Connections cut in the middle of a request's headers.
     pub head_timeouts: Counter,
     /// Connections cut because the peer did not take its answer.

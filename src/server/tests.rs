@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod handshakes;
 mod sockets;
 
 use std::cell::Cell;
@@ -14,6 +15,7 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connections::{Connections, Phase};
+use super::entrance::Entrance;
 use super::stats::WorkerStats;
 use super::worker::{Mail, Worker};
 use super::*;
@@ -31,7 +33,7 @@ impl Service for Probe {
     async fn call(
         self: Rc<Self>,
         request: Request<Incoming>,
-        _peer: SocketAddr,
+        _session: Rc<Session>,
     ) -> Response<Full<Bytes>> {
         match request.uri().path() {
             "/worker" => text(200, format!("worker {}", self.index)),
@@ -89,7 +91,7 @@ impl Bench {
     fn connect(&self) -> DuplexStream {
         let (client, server) = duplex(16 << 10);
         self.stats.open.increment();
-        self.worker.serve(server, peer());
+        self.worker.serve(server, peer(), Entrance::open());
         client
     }
 }
@@ -439,7 +441,7 @@ proptest! {
             let chosen = (!model.is_empty()).then(|| which % model.len());
             match (step, chosen) {
                 (0 | 1, _) | (_, None) => {
-                    model.push((connections.insert(now), Phase::Idle, now));
+                    model.push((connections.insert(Phase::Idle, now), Phase::Idle, now));
                 }
                 (2, Some(chosen)) => connections.remove(model.remove(chosen).0),
                 (_, Some(chosen)) => {

@@ -11,21 +11,22 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::connection::{self, Link};
 use super::connections::{Connections, Phase};
 use super::drain::{self, Drained};
+use super::entrance::Entrance;
 use super::stats::WorkerStats;
-use super::{ServerLimits, Service};
+use super::{ServerLimits, Service, handshake};
 
 /// What a worker is sent. Unbounded: the acceptor is the only sender, and what it sends is bounded
 /// by the files that the process may open.
 #[derive(Debug)]
 pub(super) enum Mail {
-    Connection(TcpStream, SocketAddr),
+    Connection(TcpStream, SocketAddr, Arc<Entrance>),
     Drain(Duration),
 }
 
@@ -55,9 +56,14 @@ impl Inbox {
     }
 
     /// Hands a connection over; false when the worker has ended.
-    pub(super) fn send(&self, stream: TcpStream, peer: SocketAddr) -> bool {
+    pub(super) fn send(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        entrance: Arc<Entrance>,
+    ) -> bool {
         self.stats.open.increment();
-        let sent = self.mail.send(Mail::Connection(stream, peer)).is_ok();
+        let sent = self.mail.send(Mail::Connection(stream, peer, entrance)).is_ok();
         if !sent {
             self.stats.open.decrement();
         }
@@ -145,6 +151,7 @@ pub(super) struct Worker<S> {
     limits: Arc<ServerLimits>,
     connections_max: usize,
     http: http1::Builder,
+    handshake_turns: Arc<Semaphore>,
 }
 
 impl<S: Service> Worker<S> {
@@ -167,7 +174,15 @@ impl<S: Service> Worker<S> {
             stats,
             something_ended: Notify::new(),
         };
-        Rc::new(Self { shared: Rc::new(shared), service, limits, connections_max, http })
+        let handshake_turns = Arc::new(Semaphore::new(1));
+        Rc::new(Self {
+            shared: Rc::new(shared),
+            service,
+            limits,
+            connections_max,
+            http,
+            handshake_turns,
+        })
     }
 
     pub(super) fn shared(&self) -> &Rc<Shared> {
@@ -182,6 +197,10 @@ impl<S: Service> Worker<S> {
         &self.limits
     }
 
+    pub(super) fn handshake_turns(&self) -> &Arc<Semaphore> {
+        &self.handshake_turns
+    }
+
     pub(super) fn http(&self) -> &http1::Builder {
         &self.http
     }
@@ -193,7 +212,9 @@ impl<S: Service> Worker<S> {
         loop {
             tokio::select! {
                 mail = inbox.recv() => match mail {
-                    Some(Mail::Connection(stream, peer)) => self.receive(stream, peer),
+                    Some(Mail::Connection(stream, peer, entrance)) => {
+                        self.receive(stream, peer, entrance);
+                    }
                     Some(Mail::Drain(timeout)) => return drain::drain(&self, timeout).await,
                     None => return drain::drain(&self, Duration::ZERO).await,
                 },
@@ -202,12 +223,12 @@ impl<S: Service> Worker<S> {
         }
     }
 
-    fn receive(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+    fn receive(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, entrance: Arc<Entrance>) {
         // Answers are small and whole: waiting to fill a segment would only delay them.
         let stream =
             stream.set_nodelay(true).and_then(|()| tokio::net::TcpStream::from_std(stream));
         match stream {
-            Ok(stream) => self.serve(stream, peer),
+            Ok(stream) => self.serve(stream, peer, entrance),
             Err(error) => {
                 self.shared.stats.open.decrement();
                 self.shared.stats.aborted.increment();
@@ -219,7 +240,7 @@ impl<S: Service> Worker<S> {
     /// Serves a connection in a task of its own, making room for it where there is none.
     ///
     /// The sender has counted it as open.
-    pub(super) fn serve<I>(self: &Rc<Self>, io: I, peer: SocketAddr)
+    pub(super) fn serve<I>(self: &Rc<Self>, io: I, peer: SocketAddr, entrance: Arc<Entrance>)
     where
         I: AsyncRead + AsyncWrite + Unpin + 'static,
     {
@@ -229,8 +250,16 @@ impl<S: Service> Worker<S> {
             self.shared.stats.refused.increment();
             return;
         }
-        let link = Link::open(&self.shared, now);
-        tokio::task::spawn_local(connection::serve(Rc::clone(self), io, peer, link));
+        let worker = Rc::clone(self);
+        if !entrance.has_handshake() {
+            let link = Link::open(&self.shared, Phase::Idle, now);
+            let session = Rc::new(handshake::plain_session(&entrance, peer));
+            tokio::task::spawn_local(connection::serve(worker, io, session, link));
+            return;
+        }
+        self.make_room_for_handshake(now);
+        let link = Link::open(&self.shared, Phase::Handshake, now);
+        tokio::task::spawn_local(connection::begin(worker, io, peer, entrance, link));
     }
 
     fn make_room(&self, now: Instant) -> bool {
@@ -246,12 +275,23 @@ impl<S: Service> Worker<S> {
         true
     }
 
+    /// The oldest handshake gives way: it is the one that is least likely to end.
+    fn make_room_for_handshake(&self, now: Instant) {
+        let mut connections = self.shared.connections.borrow_mut();
+        if connections.count(Phase::Handshake) >= self.limits.handshakes_max
+            && let Some((id, _)) = connections.longest(Phase::Handshake)
+        {
+            connections.cut(id, now);
+        }
+    }
+
     /// Cuts every connection that has been in its phase for too long.
     pub(super) fn sweep(&self, now: Instant) {
         let Shared { connections, stats, .. } = &*self.shared;
         stats.sweeps.increment();
         let mut connections = connections.borrow_mut();
         for (phase, timeout, counter) in [
+            (Phase::Handshake, self.limits.handshake_timeout, &stats.handshake_timeouts),
             (Phase::Idle, self.limits.idle_timeout, &stats.idle_timeouts),
             (Phase::Head, self.limits.head_timeout, &stats.head_timeouts),
             (Phase::Stalled, self.limits.stall_timeout, &stats.stall_timeouts),

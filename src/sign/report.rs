@@ -1,8 +1,10 @@
 //! Step 9: what is said of a request, in figures and in words. One exit, never skipped.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::{Fault, Gate, NotSigned, Refusal, Rejection, Signed};
+use crate::clients::Client;
 use crate::clock::Stopwatch;
 use crate::eth::{Duty, DutyKind, SigningRoot};
 use crate::metrics::{Stage, Verdict};
@@ -13,6 +15,7 @@ use crate::web3signer::request::SigningRequest;
 
 /// What has become known of a request on its way.
 pub(super) struct Account {
+    client: Arc<Client>,
     peer: SocketAddr,
     identifier: String,
     kind: Option<DutyKind>,
@@ -34,10 +37,16 @@ struct Times {
 }
 
 impl Account {
-    pub(super) fn open(peer: SocketAddr, identifier: &str, trace: RequestTrace) -> Self {
+    pub(super) fn open(
+        client: Arc<Client>,
+        peer: SocketAddr,
+        identifier: &str,
+        trace: RequestTrace,
+    ) -> Self {
         let (whole, stage) = (Stopwatch::start(), Stopwatch::start());
         let identifier = identifier.chars().take(IDENTIFIER_CHARS_MAX).collect();
         Self {
+            client,
             peer,
             identifier,
             kind: None,
@@ -99,6 +108,7 @@ impl Account {
         };
         let kind = self.kind.map(|kind| kind as usize);
         gate.metrics.answered(kind, verdict, code, self.whole.elapsed());
+        self.client.answered(verdict);
         self.count(gate, result);
         match result {
             Ok(_) => self.log_signed(),
@@ -168,6 +178,7 @@ impl Account {
             epoch = self.times.epoch,
             source = self.times.source,
             target = self.times.target,
+            client = self.client.name(),
             peer = %self.peer,
             joined = self.joined,
             took_us = u64::try_from(self.whole.elapsed().as_micros()).unwrap_or(u64::MAX),
@@ -198,6 +209,7 @@ impl Account {
                     epoch = self.times.epoch,
                     source = self.times.source,
                     target = self.times.target,
+                    client = self.client.name(),
                     peer = %self.peer,
                     unsaid,
                     $message

@@ -11,6 +11,7 @@
 //! | the demonstration, as a person runs it | `demo` |
 //! | whatever strangers send, and how they connect | `bad_input` |
 //! | what real clients sent, once more | `captures` |
+//! | certificates, passwords, listeners, balancers: who is asking | `clients` |
 //! | a flood of what is not urgent beside what is | `flood` |
 //! | signers whose answers are not the signatures | `lying_signer` |
 //! | many keys enrolled and imported at once | `scale` |
@@ -25,6 +26,7 @@
 
 mod bad_input;
 mod captures;
+mod clients;
 mod containers;
 mod crash;
 mod dashboards;

@@ -18,7 +18,7 @@ use world::{Tally, Weather, World};
 
 mod clients;
 mod machine;
-mod random;
+pub(crate) mod random;
 mod signer;
 mod world;
 

@@ -169,7 +169,8 @@ impl World {
             }
             if let Some(line) = serving(&log) {
                 let address = line["addresses"].as_str().expect("addresses");
-                let address = address.trim_matches(['[', ']']).parse().expect("an address");
+                let first = address.trim_matches(['[', ']']).split(", ").next().expect("one");
+                let address = first.parse().expect("an address");
                 return Ok(Process { child, address });
             }
             assert!(Instant::now() < deadline, "the gate does not serve: {}", tail(&log));

@@ -37,30 +37,49 @@ pub(crate) fn channel() -> (Completion, Ticket) {
 
 impl Completion {
     pub(crate) fn complete(mut self, result: Result<(), RecordError>) {
-        self.set(result);
+        if let Some(waker) = self.set(result) {
+            waker.wake();
+        }
     }
 
-    fn set(&mut self, result: Result<(), RecordError>) {
-        let Some(slot) = self.0.take() else { return };
+    /// Sets the result, and leaves it to the caller to wake whoever awaits it.
+    pub(crate) fn settle(mut self, result: Result<(), RecordError>) -> Option<Waker> {
+        self.set(result)
+    }
+
+    fn set(&mut self, result: Result<(), RecordError>) -> Option<Waker> {
+        let slot = self.0.take()?;
         let before = std::mem::replace(&mut *slot.state.lock(), State::Done(result));
         slot.done.notify_all();
-        if let State::Waiting(Some(waker)) = before {
-            waker.wake();
+        match before {
+            State::Waiting(waker) => waker,
+            State::Done(_) => None,
         }
     }
 }
 
 impl Drop for Completion {
     fn drop(&mut self) {
-        self.set(Err(RecordError::Poisoned));
+        if let Some(waker) = self.set(Err(RecordError::Poisoned)) {
+            waker.wake();
+        }
     }
 }
 
 impl Ticket {
     /// A ticket that is done already.
     pub(crate) fn failed(error: RecordError) -> Self {
+        Self::with(Err(error))
+    }
+
+    /// A ticket for a record that nobody writes: measurements of all else, and nothing that signs.
+    pub(crate) fn unrecorded() -> Self {
+        Self::with(Ok(()))
+    }
+
+    fn with(result: Result<(), RecordError>) -> Self {
         let (completion, ticket) = channel();
-        completion.complete(Err(error));
+        completion.complete(result);
         ticket
     }
 

@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::pending::{Completion, Ticket, channel};
 use super::stats::Counters;
-use super::{BATCH_MAX, Place, Priority, RecordError, ReserveError, SMALL_BATCH};
+use super::{BATCH_MAX, Pace, Place, Priority, RecordError, ReserveError};
 use crate::engine::Entry;
 use crate::health::Health;
 use crate::rules::Record;
@@ -52,6 +52,8 @@ struct Waiting {
     key_changes: usize,
     arrivals: u64,
     thread: Thread,
+    /// As many as the thread waits for while it pauses.
+    enough: usize,
     /// Why nothing more is taken in.
     closed: Option<RecordError>,
 }
@@ -76,6 +78,7 @@ impl Queue {
                 key_changes: 0,
                 arrivals: 0,
                 thread: Thread::Writing,
+                enough: 1,
                 closed: None,
             }),
             wake: Condvar::new(),
@@ -150,7 +153,7 @@ impl Queue {
         let wakes = match waiting.thread {
             Thread::Writing => false,
             Thread::Idle => true,
-            Thread::Pausing => is_urgent || waiting.normal.len() >= SMALL_BATCH,
+            Thread::Pausing => is_urgent || waiting.normal.len() >= waiting.enough,
         };
         drop(waiting);
         if wakes {
@@ -160,26 +163,22 @@ impl Queue {
     }
 
     /// The next batch in the order in which it must be written; nothing when closed and drained.
-    ///
-    /// `pause`: how long a small batch may wait for more company when the disk was busy.
-    pub(crate) fn next_batch(&self, pause: Duration) -> Option<Vec<Request>> {
+    pub(crate) fn next_batch(&self, pace: &Pace) -> Option<Vec<Request>> {
         let mut waiting = self.waiting.lock();
-        let mut was_idle = false;
         while waiting.is_empty() {
             if waiting.closed.is_some() {
                 return None;
             }
-            was_idle = true;
             waiting.thread = Thread::Idle;
             self.wake.wait(&mut waiting);
         }
-        let may_grow = !was_idle
-            && waiting.urgent.is_empty()
-            && waiting.normal.len() < SMALL_BATCH
-            && waiting.closed.is_none();
-        if may_grow && !pause.is_zero() {
-            waiting.thread = Thread::Pausing;
-            let _ = self.wake.wait_for(&mut waiting, pause); // woken early or not: both are right
+        waiting.enough = pace.enough();
+        waiting.thread = Thread::Pausing;
+        while waiting.may_grow() {
+            let left = pace.until().saturating_sub((self.monotonic)());
+            if left.is_zero() || self.wake.wait_for(&mut waiting, left).timed_out() {
+                break;
+            }
         }
         waiting.thread = Thread::Writing;
         let count = waiting.len().min(BATCH_MAX);
@@ -214,6 +213,11 @@ impl Waiting {
 
     fn len(&self) -> usize {
         self.urgent.len() + self.normal.len()
+    }
+
+    /// Whether it is right to wait for more.
+    fn may_grow(&self) -> bool {
+        self.urgent.is_empty() && self.normal.len() < self.enough && self.closed.is_none()
     }
 
     /// Urgent requests go first, but while a change of a whole key waits, all go in the order of

@@ -187,7 +187,7 @@ fn blocks_go_first_but_never_past_a_change_of_a_whole_key() {
     let key = Entry::key(KeyRecord::new(KeyId(0), PublicKey([0; 48])));
     let drained = |entries: Vec<Entry>| {
         let tickets: Vec<_> = entries.into_iter().map(|it| queue.send(it, None)).collect();
-        let batch = queue.next_batch(Duration::ZERO).unwrap();
+        let batch = queue.next_batch(&Pace::default()).unwrap();
         drop(tickets);
         batch.into_iter().map(|it| it.split().0).collect::<Vec<_>>()
     };

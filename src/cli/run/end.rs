@@ -10,6 +10,7 @@ use super::hand_over::pass_on;
 use super::listeners::serve;
 use super::{End, store};
 use crate::cli::Exit;
+use crate::clients::Clients;
 use crate::clock::{Clock, SlotClock, Stopwatch};
 use crate::config::Config;
 use crate::handover::Successor;
@@ -28,6 +29,7 @@ pub(super) struct Running {
     pub(super) config: Config,
     pub(super) gate: Arc<Gate>,
     pub(super) discovery: Arc<Discovery>,
+    pub(super) clients: Arc<Clients>,
     pub(super) sockets: Arc<Mutex<Sockets>>,
     pub(super) slots: SlotClock,
     pub(super) clock: Clock,
@@ -122,7 +124,7 @@ impl Running {
             reason = "the successor went away",
             "the handover did not come about; this gate goes on"
         );
-        let listeners = super::listeners::again(&self.config, &self.sockets.lock())?;
+        let listeners = super::listeners::again(&self.config, &self.clients, &self.sockets.lock())?;
         serve(&self.config, &self.gate, &self.discovery, listeners, Some(stats)).map(Passed::Not)
     }
 }

@@ -8,8 +8,10 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::signers::connect;
-use crate::config::Config;
+use crate::clients::Clients;
+use crate::config::{Config, ListenerConfig};
 use crate::limits::Limits;
+use crate::server::entrance::{Entrance, Listener};
 use crate::server::respond::Compat;
 use crate::server::service::{Api, Dialect};
 use crate::server::sockets::Sockets;
@@ -20,26 +22,37 @@ use crate::upstream::discovery::Discovery;
 
 /// Every address that the gate listens on, for whatever.
 pub(in crate::cli) fn addresses(config: &Config) -> Vec<SocketAddr> {
-    signing_addresses(config).chain(config.metrics.address).collect()
-}
-
-fn signing_addresses(config: &Config) -> impl Iterator<Item = SocketAddr> {
-    std::iter::once(config.listen.address)
+    let signing = config.all_listeners().into_iter().map(|listener| listener.address);
+    signing.chain(config.metrics.address).collect()
 }
 
 /// The sockets of the signing side.
-pub(super) fn listen(config: &Config, sockets: &mut Sockets) -> anyhow::Result<Vec<TcpListener>> {
-    let listen = |address| {
-        let listener = sockets.listen(address);
-        listener.with_context(|| format!("cannot listen on {address} (listen.address)"))
+pub(super) fn listen(
+    config: &Config,
+    clients: &Arc<Clients>,
+    sockets: &mut Sockets,
+) -> anyhow::Result<Vec<Listener>> {
+    let listen = |listener: ListenerConfig| {
+        let ListenerConfig { name, address, .. } = &listener;
+        let socket = sockets
+            .listen(*address)
+            .with_context(|| format!("cannot listen on {address} (listener {name})"))?;
+        Ok(with_entrance(socket, listener, clients))
     };
-    signing_addresses(config).map(listen).collect()
+    config.all_listeners().into_iter().map(listen).collect()
 }
 
 /// The same sockets once more, after their server was drained.
-pub(super) fn again(config: &Config, sockets: &Sockets) -> anyhow::Result<Vec<TcpListener>> {
-    let signing = sockets.held().iter().take(signing_addresses(config).count());
-    Ok(signing.map(|(_, listener)| listener.try_clone()).collect::<std::io::Result<_>>()?)
+pub(super) fn again(
+    config: &Config,
+    clients: &Arc<Clients>,
+    sockets: &Sockets,
+) -> anyhow::Result<Vec<Listener>> {
+    let held = sockets.held().iter().map(|(_, socket)| socket);
+    let listener = |(config, socket): (_, &TcpListener)| {
+        Ok(with_entrance(socket.try_clone()?, config, clients))
+    };
+    config.all_listeners().into_iter().zip(held).map(listener).collect()
 }
 
 /// Serves on `listeners`; counts on in `stats` where a server before it in this process ended.
@@ -47,7 +60,7 @@ pub(super) fn serve(
     config: &Config,
     gate: &Arc<Gate>,
     discovery: &Arc<Discovery>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     stats: Option<Arc<ServerStats>>,
 ) -> anyhow::Result<Server> {
     let workers = config.listen.worker_count().get();
@@ -68,11 +81,24 @@ pub(super) fn serve(
     })?)
 }
 
+fn with_entrance(socket: TcpListener, config: ListenerConfig, clients: &Arc<Clients>) -> Listener {
+    let ListenerConfig { name, entrance, .. } = config;
+    let entrance = Entrance {
+        clients: Arc::clone(clients),
+        client: entrance.client.map(|client| clients.named(&client)),
+        tls: entrance.tls,
+        balancers: entrance.proxy_protocol_from,
+        name,
+    };
+    Listener { socket, entrance: Arc::new(entrance) }
+}
+
 pub(super) fn server_limits(limits: &Limits) -> ServerLimits {
     ServerLimits {
         connections_max: limits.connections_max,
         head_bytes_max: limits.header_bytes_max,
         idle_timeout: Duration::from_millis(limits.idle_connection_timeout_ms),
+        handshake_timeout: Duration::from_millis(limits.request_head_timeout_ms),
         head_timeout: Duration::from_millis(limits.request_head_timeout_ms),
         body_timeout: Duration::from_millis(limits.request_body_timeout_ms),
         body_bytes_max: limits.body_bytes_max as u64,

@@ -10,7 +10,8 @@ use super::*;
 fn serve(workers: usize, limits: ServerLimits) -> (Server, Arc<AtomicU64>) {
     let finished = Arc::<AtomicU64>::default();
     let counter = Arc::clone(&finished);
-    let listeners = bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+    let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listeners = vec![Listener { socket, entrance: Entrance::open() }];
     let server = Server::start(listeners, workers, limits, move |context| {
         let WorkerContext { index, bodies } = context;
         Rc::new(Probe { index, bodies, finished: Arc::clone(&counter) })
