@@ -94,7 +94,7 @@ pub struct KeyLine {
 #[expect(clippy::large_enum_variant, reason = "a few hundred at a time; a box for each costs more")]
 enum InFlight {
     /// With the key as a point, where signatures are verified.
-    Enrolling(Box<Enrolling>, Option<bls::PublicKey>),
+    Enrolling(Enrolling, Option<bls::PublicKey>),
     Changing(Changing),
 }
 
@@ -236,7 +236,7 @@ impl Declarations<'_> {
                 let point = self.validate(key)?;
                 self.store
                     .begin_enrol(*key, enrolment)
-                    .map(|enrolling| InFlight::Enrolling(Box::new(enrolling), point))
+                    .map(|enrolling| InFlight::Enrolling(enrolling, point))
             }
             (Standing::Enrolled(row), Enrolment::New) => {
                 let is_enabled = self.validators.with(row, |it| it.watermarks.is_enabled());
