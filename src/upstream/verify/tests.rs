@@ -4,16 +4,16 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::queue::{BATCH_MAX, SUSPECT_BATCH_MAX};
+use parking_lot::Condvar;
 use slashing_db::KeyId;
 
+use super::queue::{BATCH_MAX, SUSPECT_BATCH_MAX};
 use super::*;
 use crate::bls::SecretKey;
 use crate::clock::{Clock, ManualClock, deadline};
 use crate::eth::{PublicKey, SigningRoot};
 use crate::metrics::LabelValues;
 use crate::tests::{Rig, at};
-use parking_lot::Condvar;
 
 const ROOT: SigningRoot = SigningRoot([7; 32]);
 const SLOT: Slot = Slot(3_200);
@@ -226,13 +226,14 @@ async fn a_panic_fails_its_batch_and_not_the_next_one() {
     assert_eq!(metrics.events.with_label_values(&[VERIFY_FAILED]).get(), 1);
 }
 
-/// Set by a test for as long as nothing is to be verified.
-static STOPPED: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+/// True for as long as a test wants nothing to be verified.
+static STOPPED: Mutex<bool> = Mutex::new(false);
+static GOES_ON: Condvar = Condvar::new();
 
 fn stopped() -> Judge {
     let mut judge = threads::in_batches();
     Box::new(move |root, claims| {
-        STOPPED.1.wait_while(&mut STOPPED.0.lock(), |stopped| *stopped);
+        GOES_ON.wait_while(&mut STOPPED.lock(), |stopped| *stopped);
         judge(root, claims)
     })
 }
@@ -243,7 +244,7 @@ async fn what_is_not_verified_in_time_is_not_released_and_a_full_queue_lets_bloc
     let metrics = metrics();
     let small = VerifyConfig { threads: NonZeroUsize::new(1), queue_max: 1, ..config() };
     let keys = Arc::new(ValidatedKeys::in_memory());
-    *STOPPED.0.lock() = true;
+    *STOPPED.lock() = true;
     let verifier = Verifier::start_with(&small, keys, &metrics, stopped).unwrap();
     let soon = || Case::new(&metrics, "one:9000").within(Duration::from_secs(1));
     assert_eq!(soon().check(&verifier).await, "upstream_verify_timeout");
@@ -254,8 +255,8 @@ async fn what_is_not_verified_in_time_is_not_released_and_a_full_queue_lets_bloc
     let block = soon().of(DutyKind::BlockV2).over(root).signed(sign(0, root));
     assert_eq!(block.check(&verifier).await, "upstream_verify_timeout");
     assert_eq!(verifier.queue_length(), queued + 1, "the block stands in the queue");
-    *STOPPED.0.lock() = false;
-    STOPPED.1.notify_all();
+    *STOPPED.lock() = false;
+    GOES_ON.notify_all();
     drop(verifier);
 }
 
