@@ -159,9 +159,16 @@ fn a_wrong_successor_leaves_the_gate_as_it_is() {
     let text = fs::read_to_string(world.path("gate.toml")).unwrap();
     let text = text.replacen("address = \"127.0.0.1:0\"", &format!("address = \"{taken}\""), 1);
     fs::write(world.path("taken-port.toml"), text).unwrap();
+    let text = fs::read_to_string(world.path("gate.toml")).unwrap();
+    let text = text.replace(
+        "[upstream]\nurl = \"http:",
+        "[upstream]\ntls_ca_file = \"gone.pem\"\nurl = \"https:",
+    );
+    fs::write(world.path("no-authority.toml"), text).unwrap();
     for (config, code, reason) in [
         ("unknown-key.toml", USAGE, "witnes"),
         ("other-keys.toml", REFUSED, "the store is of key set default"),
+        ("no-authority.toml", REFUSED, "gone.pem"),
         ("taken-port.toml", REFUSED, "nothing has changed"),
     ] {
         let mut child = successor(&world, config, "wrong.log", &["--at-once"]);
