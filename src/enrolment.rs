@@ -93,7 +93,7 @@ pub struct KeyLine {
 /// A change of a key that is on its way to the disk.
 enum InFlight {
     /// With the key as a point, where signatures are verified.
-    Enrolling(Enrolling, Option<bls::PublicKey>),
+    Enrolling(Box<Enrolling>, Option<bls::PublicKey>),
     Changing(Changing),
 }
 
@@ -235,7 +235,7 @@ impl Declarations<'_> {
                 let point = self.validate(key)?;
                 self.store
                     .begin_enrol(*key, enrolment)
-                    .map(|enrolling| InFlight::Enrolling(enrolling, point))
+                    .map(|enrolling| InFlight::Enrolling(Box::new(enrolling), point))
             }
             (Standing::Enrolled(row), Enrolment::New) => {
                 let is_enabled = self.validators.with(row, |it| it.watermarks.is_enabled());
