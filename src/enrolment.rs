@@ -91,7 +91,6 @@ pub struct KeyLine {
 }
 
 /// A change of a key that is on its way to the disk.
-#[expect(clippy::large_enum_variant, reason = "a few hundred at a time; a box for each costs more")]
 enum InFlight {
     /// With the key as a point, where signatures are verified.
     Enrolling(Box<Enrolling>, Option<bls::PublicKey>),

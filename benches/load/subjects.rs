@@ -170,13 +170,7 @@ pub(crate) fn gate(options: &GateOptions<'_>, cores: &Cores) -> io::Result<Proce
         fs::write(&genesis, time.to_string())?;
     }
     let genesis_time = fs::read_to_string(&genesis)?;
-    let mut config = configuration(options, &genesis_time);
-    fs::write(folder.join("gate.toml"), &config)?;
-    if must(binary, folder, &["check-config", "--config", "gate.toml"]).is_err() {
-        // XXX until verification is merged
-        config = config.split("[verify]").next().unwrap_or_default().to_owned();
-        fs::write(folder.join("gate.toml"), &config)?;
-    }
+    fs::write(folder.join("gate.toml"), configuration(options, &genesis_time))?;
     if is_new {
         pin_self(&cores.all())?;
         must(binary, folder, &["slashing", "init", "--config", "gate.toml"])?;

@@ -210,7 +210,7 @@ fn no_lie_is_released_and_each_is_attributed() {
     run(2_000);
 }
 
-/// With an honest replica beside it the liar costs no duty: the other one makes good what it spoils.
+/// With an honest replica beside it the liar costs no duty: the other makes good what it spoils.
 #[test]
 fn an_honest_replica_makes_good_what_another_spoils() {
     let mut world = prepare();

@@ -4,9 +4,10 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::queue::{BATCH_MAX, SUSPECT_BATCH_MAX};
+use parking_lot::Condvar;
 use slashing_db::KeyId;
 
+use super::queue::{BATCH_MAX, SUSPECT_BATCH_MAX};
 use super::*;
 use crate::bls::SecretKey;
 use crate::clock::{Clock, ManualClock, deadline};
@@ -225,13 +226,14 @@ async fn a_panic_fails_its_batch_and_not_the_next_one() {
     assert_eq!(metrics.events.with_label_values(&[VERIFY_FAILED]).get(), 1);
 }
 
-/// Held by a test for as long as nothing is to be verified.
-static STOPPED: Mutex<()> = Mutex::new(());
+/// True for as long as a test wants nothing to be verified.
+static STOPPED: Mutex<bool> = Mutex::new(false);
+static GOES_ON: Condvar = Condvar::new();
 
 fn stopped() -> Judge {
     let mut judge = threads::in_batches();
     Box::new(move |root, claims| {
-        drop(STOPPED.lock());
+        GOES_ON.wait_while(&mut STOPPED.lock(), |stopped| *stopped);
         judge(root, claims)
     })
 }
@@ -242,7 +244,7 @@ async fn what_is_not_verified_in_time_is_not_released_and_a_full_queue_lets_bloc
     let metrics = metrics();
     let small = VerifyConfig { threads: NonZeroUsize::new(1), queue_max: 1, ..config() };
     let keys = Arc::new(ValidatedKeys::in_memory());
-    let held = STOPPED.lock();
+    *STOPPED.lock() = true;
     let verifier = Verifier::start_with(&small, keys, &metrics, stopped).unwrap();
     let soon = || Case::new(&metrics, "one:9000").within(Duration::from_secs(1));
     assert_eq!(soon().check(&verifier).await, "upstream_verify_timeout");
@@ -253,7 +255,8 @@ async fn what_is_not_verified_in_time_is_not_released_and_a_full_queue_lets_bloc
     let block = soon().of(DutyKind::BlockV2).over(root).signed(sign(0, root));
     assert_eq!(block.check(&verifier).await, "upstream_verify_timeout");
     assert_eq!(verifier.queue_length(), queued + 1, "the block stands in the queue");
-    drop(held);
+    *STOPPED.lock() = false;
+    GOES_ON.notify_all();
     drop(verifier);
 }
 
