@@ -2,7 +2,7 @@ use super::*;
 
 const COMMIT: Duration = Duration::from_micros(200);
 
-/// Plays a recorder on which records arrive at these times, and what a commit releases may bring the
+/// Plays a recorder on which records arrive at these times, and what a commit releases may bring
 /// next ones. Gives the sizes of the batches.
 struct Play {
     pace: Pace,
