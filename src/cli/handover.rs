@@ -9,10 +9,9 @@ use slashing_db::Store;
 use super::run::{self, Prepared};
 use super::{Exit, store};
 use crate::clock::Clock;
-use crate::config::{Config, RunArgs};
+use crate::config::RunArgs;
 use crate::handover::{Ask, Predecessor, Serving};
 use crate::server::sockets::Sockets;
-use crate::upstream::signers::tls_of;
 
 /// Takes over sockets and store of the gate that runs, and serves in its place
 #[derive(Args)]
@@ -30,7 +29,6 @@ const AFTER_GO: &str = "the running gate was told to close. If its log says that
 
 pub(super) fn run(args: &HandoverArgs) -> anyhow::Result<Exit> {
     let prepared = Prepared::load(&args.run)?;
-    look_at_the_files(&prepared.config)?;
     look_at_the_store(&prepared)?;
     let directory = &prepared.config.slashing.directory;
     let ask = Ask::of_this_process();
@@ -77,16 +75,6 @@ pub(super) fn run(args: &HandoverArgs) -> anyhow::Result<Exit> {
         }
     })
     .context("the successor ended")
-}
-
-/// Reads what is read again when the gate starts: it must not fail only then.
-fn look_at_the_files(config: &Config) -> anyhow::Result<()> {
-    for set in &config.upstreams.sets {
-        tls_of(set).with_context(|| {
-            format!("no handover; nothing has changed: upstream {} cannot be spoken to", set.name)
-        })?;
-    }
-    Ok(())
 }
 
 /// Reads the store beside its owner: whether this version can, and whether it is the configured
