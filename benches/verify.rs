@@ -13,6 +13,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use portcullis::bls::SecretKey;
 use portcullis::bls::batch::{Claim, Verifier};
 use portcullis::clock::thread_cpu;
+use slashing_db::SideTable;
 
 const ROOT: [u8; 32] = [7; 32];
 const DOMAIN_SEPARATION_TAG: &[u8] = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_";
@@ -167,12 +168,41 @@ fn print_ratios(batch: &Batch) {
     }
 }
 
+/// What a start pays for the keys that were validated before: the work of
+/// `ValidatedKeys::load`, on rows such as it keeps.
+fn print_loading(batch: &Batch) {
+    let directory = tempfile::tempdir().unwrap();
+    let claim = |row: u32| &batch.claims[row as usize % batch.claims.len()];
+    let table = SideTable::open(directory.path()).unwrap();
+    let rows: Vec<u32> = (0..LOADED_KEYS).collect();
+    for chunk in rows.chunks(1_024) {
+        let row = |row: &u32| (row.to_be_bytes(), claim(*row).public_key.y());
+        table.put_batch(chunk.iter().map(row)).unwrap();
+    }
+    drop(table);
+    let keys: Vec<[u8; 48]> =
+        (0..LOADED_KEYS).map(|row| claim(row).public_key.to_bytes()).collect();
+    let start = thread_cpu();
+    let table = SideTable::open(directory.path()).unwrap();
+    let loaded = table.iter().map(Result::unwrap).filter(|(row, y)| {
+        let row = u32::from_be_bytes(row.as_ref().try_into().unwrap());
+        let y = y.as_ref().try_into().unwrap();
+        let key = portcullis::bls::PublicKey::validated_before(&keys[row as usize], y);
+        black_box(key).is_ok()
+    });
+    let loaded = loaded.count();
+    let took = thread_cpu() - start;
+    assert_eq!(loaded, keys.len());
+    println!("\n{loaded} keys that were validated before: {took:.2?} of CPU");
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
 const ROUNDS: usize = 11;
+const LOADED_KEYS: u32 = 500_000;
 
 fn main() {
     let batch = Batch::new(*SIZES.last().unwrap());
@@ -187,5 +217,6 @@ fn main() {
     // `cargo test` runs every benchmark once, and measures nothing.
     if std::env::args().any(|argument| argument == "--bench") {
         print_ratios(&batch);
+        print_loading(&batch);
     }
 }

@@ -53,7 +53,8 @@ impl World {
              genesis_validators_root = \"{GVR}\"\n[listen]\naddress = \"127.0.0.1:0\"\n\
              [metrics]\naddress = \"127.0.0.1:0\"\n\
              [upstream]\nurl = \"http://{signer}\"\nrefresh_interval_s = 3600\n\
-             [slashing]\ndirectory = \"slashing\"\nwitness = \"witness.json\"\n"
+             [slashing]\ndirectory = \"slashing\"\nwitness = \"witness.json\"\n\
+             [verify]\nmode = \"off\"\n"
         );
         fs::write(dir.path().join("gate.toml"), text).expect("written");
         let world = Self { dir, genesis_time, gate: None };
