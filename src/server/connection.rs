@@ -32,8 +32,8 @@ use super::worker::{Shared, Worker};
 use crate::clients::Session;
 
 /// How long a connection that has sent nothing yet is still listened to when its worker drains; as
-/// long before that for its handshake. Its client has just connected, and to close it now would meet
-/// its first request on the way.
+/// long before that for its handshake. Its client has just connected, and to close it now would
+/// meet its first request on the way.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
 
 /// A connection's place among the connections of its worker, which ends with the last clone.
