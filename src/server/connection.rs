@@ -31,8 +31,9 @@ use super::handshake::{self, HandshakeError};
 use super::worker::{Shared, Worker};
 use crate::clients::Session;
 
-/// How long a connection that has sent nothing yet is still listened to when its worker drains. Its
-/// client has just connected, and to close it now would meet its first request on the way.
+/// How long a connection that has sent nothing yet is still listened to when its worker drains; as
+/// long before that for its handshake. Its client has just connected, and to close it now would
+/// meet its first request on the way.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
 
 /// A connection's place among the connections of its worker, which ends with the last clone.
@@ -187,12 +188,22 @@ pub(super) async fn begin<I, S>(
     }
 }
 
-/// Runs `work` for as long as the connection is to go on.
+/// Runs `work` for as long as the connection is to go on; a moment longer when the worker drains.
 async fn unless_told<T>(link: &Link, work: impl Future<Output = T>) -> Result<T, Order> {
     let mut work = std::pin::pin!(work);
-    poll_fn(|cx| match link.order(cx) {
-        Order::Serve => work.as_mut().poll(cx).map(Ok),
-        order @ (Order::Finish | Order::Cut) => Poll::Ready(Err(order)),
+    let mut grace = None;
+    poll_fn(|cx| {
+        match link.order(cx) {
+            Order::Serve => {}
+            Order::Finish => {
+                let grace = grace.get_or_insert_with(|| Box::pin(sleep(FIRST_REQUEST_GRACE)));
+                if grace.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Err(Order::Finish));
+                }
+            }
+            Order::Cut => return Poll::Ready(Err(Order::Cut)),
+        }
+        work.as_mut().poll(cx).map(Ok)
     })
     .await
 }

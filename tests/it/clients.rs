@@ -2,6 +2,7 @@
 
 mod authority;
 mod connection;
+mod handover;
 mod hostile;
 mod reload;
 

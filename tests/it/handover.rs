@@ -20,7 +20,7 @@ const USAGE: i32 = 64;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Starts `portcullis handover`.
-fn successor(world: &World, config: &str, log: &str, arguments: &[&str]) -> Child {
+pub(crate) fn successor(world: &World, config: &str, log: &str, arguments: &[&str]) -> Child {
     let mut command = Command::new(binary());
     command.args(["handover", "--config", config, "--log-format", "json"]).args(arguments);
     command.current_dir(world.dir.path()).stdout(Stdio::null());
@@ -28,7 +28,7 @@ fn successor(world: &World, config: &str, log: &str, arguments: &[&str]) -> Chil
 }
 
 /// Waits for an event in a log; gives its line.
-fn event(world: &World, log: &str, name: &str) -> Value {
+pub(crate) fn event(world: &World, log: &str, name: &str) -> Value {
     let wanted = format!("\"event\":\"{name}\"");
     let deadline = Instant::now() + PATIENCE;
     loop {
