@@ -18,9 +18,9 @@ use crate::tls::IdentityFiles;
 #[cfg(test)]
 mod tests;
 
-/// The most sets, and the most replicas of one: their names are labels of metrics.
+/// The most sets: their names are labels of metrics.
 pub(super) const SETS_MAX: usize = 64;
-/// See [`SETS_MAX`].
+/// The most replicas of one set: their names are labels of metrics.
 pub const REPLICAS_MAX: usize = 16;
 
 /// The name of the set that `upstream.url` makes.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | a peer that never ends its handshake | a deadline, kept by the worker's sweep |
 //! | very many such peers | a bound for each worker; the oldest gives way to the next |
-//! | handshakes in a flood: each costs as much as ten requests | one at a time ([`Paced`]) |
+//! | handshakes in a flood: each costs as much as ten requests | one at a time (`Paced`) |
 //! | a refusal that the client cannot read | the alert is sent, and the rest is read out |
 //!
 //! Every refusal is counted and logged with its reason.
