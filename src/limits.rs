@@ -100,14 +100,9 @@ pub struct Limits {
     pub selection_proof_in_flight_ceiling: usize,
     /// Likewise for registrations, which come by the 100,000 at once: an eighth is theirs.
     pub registration_in_flight_ceiling: usize,
-    /// Results remembered for one key, so that a twin joins the request that came first: the one
-    /// in flight and the one just finished.
-    pub in_flight_results_per_key_max: usize,
     /// Records waiting for the disk. An eighth is kept for blocks; the rest is enough for all the
     /// attestations that are admitted, each of which has at most one.
     pub recorder_queue_max: usize,
-    /// Records in one commit: larger batches save nothing more and make the first one wait.
-    pub recorder_batch_max: usize,
     /// A pooled upstream connection is not used again after this long: Web3Signer closes idle ones
     /// after 30 s, and a request must never meet that.
     pub upstream_idle_ms: u64,
@@ -137,9 +132,7 @@ impl Default for Limits {
             aggregate_in_flight_ceiling: 12_288,
             selection_proof_in_flight_ceiling: 8_192,
             registration_in_flight_ceiling: 2_048,
-            in_flight_results_per_key_max: 2,
             recorder_queue_max: 18_432,
-            recorder_batch_max: 1_024,
             upstream_idle_ms: 20_000,
             upstream_connect_timeout_ms: 1_500,
             upstream_answer_bytes_max: 64 * KIB,
@@ -241,7 +234,7 @@ impl Limits {
     }
 
     /// Every bound with its key, in the order of the struct.
-    pub fn named(&self) -> [(&'static str, u64); 21] {
+    pub fn named(&self) -> [(&'static str, u64); 19] {
         [
             ("body_bytes_max", self.body_bytes_max as u64),
             ("body_bytes_in_flight_max", self.body_bytes_in_flight_max as u64),
@@ -256,9 +249,7 @@ impl Limits {
             ("aggregate_in_flight_ceiling", self.aggregate_in_flight_ceiling as u64),
             ("selection_proof_in_flight_ceiling", self.selection_proof_in_flight_ceiling as u64),
             ("registration_in_flight_ceiling", self.registration_in_flight_ceiling as u64),
-            ("in_flight_results_per_key_max", self.in_flight_results_per_key_max as u64),
             ("recorder_queue_max", self.recorder_queue_max as u64),
-            ("recorder_batch_max", self.recorder_batch_max as u64),
             ("upstream_idle_ms", self.upstream_idle_ms),
             ("upstream_connect_timeout_ms", self.upstream_connect_timeout_ms),
             ("upstream_answer_bytes_max", self.upstream_answer_bytes_max as u64),
@@ -269,12 +260,11 @@ impl Limits {
 }
 
 /// Pairs of keys of which the first may not exceed the second.
-const NOT_ABOVE: [(&str, &str); 7] = [
+const NOT_ABOVE: [(&str, &str); 6] = [
     ("body_bytes_max", "body_bytes_in_flight_max"),
     ("attestation_in_flight_ceiling", "requests_in_flight_max"),
     ("aggregate_in_flight_ceiling", "attestation_in_flight_ceiling"),
     ("selection_proof_in_flight_ceiling", "aggregate_in_flight_ceiling"),
     ("registration_in_flight_ceiling", "selection_proof_in_flight_ceiling"),
-    ("recorder_batch_max", "recorder_queue_max"),
     ("upstream_connect_timeout_ms", "request_budget_ms"),
 ];

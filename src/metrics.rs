@@ -39,7 +39,7 @@ const STAGE_BUCKETS: [f64; 16] = [
     0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
     0.1, 0.25, 1.0, 2.5,
 ];
-/// Buckets for the records of one commit: up to `limits.recorder_batch_max`.
+/// Buckets for the records of one commit: up to `slashing_db::recorder::BATCH_MAX`.
 const BATCH_BUCKETS: [f64; 11] =
     [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
