@@ -10,13 +10,12 @@ use portcullis::bls::SecretKey;
 use portcullis::dev_signer::log;
 use serde_json::{Value, json};
 
-use super::support::{Http, Options, Process, SLOT_S, World, key, randao};
+use super::support::{Http, Options, Process, SLOT_S, World, eventually, key, randao};
 
 mod tls;
 
 /// Longer than any answer may take: the request's budget of 2.5 s, and some.
 const ANSWERED: Duration = Duration::from_millis(2_900);
-const SOON: Duration = Duration::from_secs(20);
 
 /// How old the chain is: each epoch is good for one more root to ask for.
 const EPOCHS: u64 = 100_000;
@@ -148,15 +147,6 @@ fn selection_proof(slot: u64) -> Value {
     request["type"] = "AGGREGATION_SLOT".into();
     request["aggregation_slot"] = json!({ "slot": slot.to_string() });
     request
-}
-
-/// Waits for what has to come.
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + SOON;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what} does not come");
-        thread::sleep(Duration::from_millis(2)); // whoever is waited for needs the core
-    }
 }
 
 /// Asks, and says how long the answer took.

@@ -420,3 +420,14 @@ fn tail(log: &Path) -> String {
 pub(crate) fn unix_s() -> u64 {
     portcullis::clock::unix_ms() / 1_000
 }
+
+/// Waits for what has to come.
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what} does not come");
+        std::thread::sleep(Duration::from_millis(2)); // whoever is waited for needs the core
+    }
+}
+
+const SOON: Duration = Duration::from_secs(20);
