@@ -41,6 +41,24 @@ pub(crate) fn event(world: &World, log: &str, name: &str) -> Value {
     }
 }
 
+/// Ends the load when the test ends, also where it fails.
+pub(crate) struct StopAtEnd<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Waits until `count` has grown by so many.
+pub(crate) fn wait_for_more(more: usize, count: impl Fn() -> usize) {
+    let (before, deadline) = (count(), Instant::now() + PATIENCE);
+    while count() < before + more {
+        assert!(Instant::now() < deadline, "the load has stopped");
+        std::thread::yield_now();
+    }
+}
+
 /// Hands over at once and waits for both ends; gives the pause.
 fn hand_over(world: &mut World, log: &str) -> u64 {
     let address = world.gate.as_ref().unwrap().address;
@@ -113,6 +131,7 @@ fn no_request_fails_and_nothing_slashable_leaves_under_load() {
     let (stop, cut) = (AtomicBool::new(false), AtomicUsize::new(0));
     let address = gate.as_ref().unwrap().address;
     let (rounds, pauses) = std::thread::scope(|scope| {
+        let stop_at_end = StopAtEnd(&stop);
         let proposers: Vec<_> = (0..PROPOSERS)
             .map(|number| {
                 let (world, stop, cut) = (&world, &stop, &cut);
@@ -123,10 +142,7 @@ fn no_request_fails_and_nothing_slashable_leaves_under_load() {
             })
             .collect();
         let pauses = (0..HANDOVERS).map(|number| {
-            let signed = world.signed().len();
-            while world.signed().len() < signed + 50 {
-                std::thread::yield_now(); // the load goes on, before the first and after each
-            }
+            wait_for_more(50, || world.signed().len()); // before the first and after each
             let log = format!("successor-{number}.log");
             let child = successor(&world, "gate.toml", &log, &["--at-once"]);
             let mut old = gate.replace(Process { child, address }).unwrap();
@@ -134,7 +150,7 @@ fn no_request_fails_and_nothing_slashable_leaves_under_load() {
             event(&world, &log, "handover")["pause_ms"].as_u64().unwrap()
         });
         let pauses: Vec<_> = pauses.collect();
-        stop.store(true, Ordering::Relaxed);
+        drop(stop_at_end);
         let rounds: Vec<_> = proposers.into_iter().map(|it| it.join().unwrap()).collect();
         (rounds, pauses)
     });

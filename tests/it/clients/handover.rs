@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use rustls::version::TLS13;
 
 use super::{TLS, addresses, client_config, prepare, sign, tls};
-use crate::handover::{event, successor};
+use crate::handover::{StopAtEnd, event, successor, wait_for_more};
 use crate::support::Process;
 
 const HANDOVERS: usize = 4;
@@ -21,6 +21,7 @@ fn no_new_connection_fails_in_a_handover() {
     let mut gate = world.gate.take();
     let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
+        let _stop_at_end = StopAtEnd(&stop);
         for _ in 0..3 {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
@@ -31,16 +32,12 @@ fn no_new_connection_fails_in_a_handover() {
             });
         }
         for number in 0..HANDOVERS {
-            let before = answered.load(Ordering::Relaxed);
-            while answered.load(Ordering::Relaxed) < before + 10 {
-                std::thread::yield_now();
-            }
+            wait_for_more(10, || answered.load(Ordering::Relaxed));
             let log = format!("successor-{number}.log");
             let child = successor(&world, "gate.toml", &log, &["--at-once"]);
             let mut old = gate.replace(Process { child, address }).unwrap();
             assert_eq!(old.child.wait().unwrap().code(), Some(0));
             event(&world, &log, "handover");
         }
-        stop.store(true, Ordering::Relaxed);
     });
 }
