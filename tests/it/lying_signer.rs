@@ -230,13 +230,24 @@ fn an_honest_replica_makes_good_what_another_spoils() {
     let (wanted, seen) = (1_000, Seen::default());
     send(&world, wanted, &seen);
     assert_eq!((seen.signed.into_inner(), seen.bad_signature.into_inner()), (wanted, 0));
-    // A lie that comes after the honest answer is judged when nobody waits for it any more.
+    // A lie that comes after the honest answer is judged when nobody waits for it any more, and
+    // behind all that honest signers say: on a busy machine its time may be up before its turn
+    // comes. Then it is not judged, and counted as that.
     let lies = || struck(&world).values().sum::<u64>();
-    eventually("the verdict on each lie", || attributed_to(&metrics(&world), liar) == lies());
-    let (struck, metrics) = (lies(), metrics(&world));
-    assert!(struck > 0, "the liar was never asked");
+    let not_judged = format!(
+        "portcullis_upstream_errors_total{{code=\"upstream_verify_timeout\",replica=\"{liar}\",\
+         upstream=\"both\"}}"
+    );
+    let told = |metrics: &str| (attributed_to(metrics, liar), metric(metrics, &not_judged) as u64);
+    eventually("the verdict on each lie", || {
+        let (bad, late) = told(&metrics(&world));
+        bad + late >= lies()
+    });
+    let metrics = metrics(&world);
+    let (bad, late) = told(&metrics);
+    assert!(0 < bad && bad <= lies() && lies() <= bad + late, "{bad} bad, {late} not judged");
     assert_eq!(attributed_to(&metrics, honest.address), 0);
-    assert_evidence(&world, struck);
+    assert_evidence(&world, bad);
 }
 
 #[test]
