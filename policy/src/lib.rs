@@ -1,3 +1,40 @@
 //! Is this usual for this very key?
 //!
-//! Rules, baselines, scores and the decision. Pure: no clock, no socket, no file, no logging.
+//! Rules, baselines, scores and the decision. Pure: no clock, no socket, no file, no logging; time
+//! is passed in, and what is seen of a request is an [`Observation`] of numbers, with no public key
+//! in it.
+//!
+//! | file | what |
+//! |---|---|
+//! | `observation.rs` | what is seen of one request, and of its answer |
+//! | `settings.rs` | what the operator decided: the compiled policy document |
+//! | `rule.rs` | every rule and signal: its name, its number, its mode |
+//! | `decision.rs` | the verdict with its reasons, which add up |
+//! | `engine.rs` | judge, admit, learn, tick |
+//! | `key.rs` | the state of one key, packed |
+//!
+//! # One request
+//! [`Engine::judge`] reads and changes nothing. [`Engine::attempted`] notes that it was asked,
+//! refused or not. [`Engine::admit`] runs under the same key lock when nothing refused: the lease
+//! is taken and the budgets are spent before anything is forwarded, so that two who ask at once
+//! cannot both be the first. [`Engine::learn`] runs once a signature was released; statistics learn
+//! from nothing else.
+
+pub mod decision;
+pub mod engine;
+pub mod key;
+pub mod observation;
+pub mod rule;
+pub mod settings;
+
+pub use decision::{Decision, Evidence, Finding, Level, Term, Terms, Verdict};
+pub use engine::{Alarm, Engine};
+pub use key::KeyState;
+pub use observation::{
+    ClientIndex, DutyType, Header, Message, Moment, Observation, Outcome, ShareSet, Source,
+};
+pub use rule::{Mode, Rule};
+pub use settings::{
+    ClientPolicy, Enrolment, GroupIndex, GroupPolicy, Permission, Policy, Thresholds, Window,
+    WindowKind,
+};
