@@ -3,8 +3,8 @@
 //! A signer that is broken, compromised or confused can answer with anything. What is not the key's
 //! signature over the root that was checked never leaves: it is the signer's fault, and an event
 //! with its evidence. The work is done on threads of its own, in batches that form by themselves
-//! (`verify/queue.rs`), never on the threads that serve clients. A signature whose time is up before
-//! its turn comes is neither judged nor released; it is counted as `upstream_verify_timeout`.
+//! (`verify/queue.rs`), never on the threads that serve clients. A signature whose time is up
+//! before its turn comes is neither judged nor released: `upstream_verify_timeout` counts it.
 //!
 //! The configuration may sample a type, or trust the signer for it. A sampled type is checked in
 //! full for a while once its signer has given a bad signature of any type.
