@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
+use std::future::{Future, poll_fn};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::atomic::AtomicBool;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use parking_lot::Condvar;
@@ -226,16 +228,36 @@ async fn a_panic_fails_its_batch_and_not_the_next_one() {
     assert_eq!(metrics.events.with_label_values(&[VERIFY_FAILED]).get(), 1);
 }
 
-/// True for as long as a test wants nothing to be verified.
-static STOPPED: Mutex<bool> = Mutex::new(false);
-static GOES_ON: Condvar = Condvar::new();
+/// Whether a test wants nothing to be verified, and whether the thread that verifies has come to it.
+#[derive(Debug, Default)]
+struct Stop {
+    is_wanted: bool,
+    is_reached: bool,
+}
+
+static STOP: Mutex<Stop> = Mutex::new(Stop { is_wanted: false, is_reached: false });
+static STOP_CHANGED: Condvar = Condvar::new();
 
 fn stopped() -> Judge {
     let mut judge = threads::in_batches();
     Box::new(move |root, claims| {
-        GOES_ON.wait_while(&mut STOPPED.lock(), |stopped| *stopped);
+        let mut stop = STOP.lock();
+        stop.is_reached = true;
+        STOP_CHANGED.notify_all();
+        STOP_CHANGED.wait_while(&mut stop, |stop| stop.is_wanted);
+        drop(stop);
         judge(root, claims)
     })
+}
+
+/// Lets the thread go on, also when the test fails: else its end would be waited for without end.
+struct GoOn;
+
+impl Drop for GoOn {
+    fn drop(&mut self) {
+        STOP.lock().is_wanted = false;
+        STOP_CHANGED.notify_all();
+    }
 }
 
 /// Time stands still and jumps to the next deadline when everybody waits.
@@ -244,20 +266,24 @@ async fn what_is_not_verified_in_time_is_not_released_and_a_full_queue_lets_bloc
     let metrics = metrics();
     let small = VerifyConfig { threads: NonZeroUsize::new(1), queue_max: 1, ..config() };
     let keys = Arc::new(ValidatedKeys::in_memory());
-    *STOPPED.lock() = true;
+    STOP.lock().is_wanted = true;
     let verifier = Verifier::start_with(&small, keys, &metrics, stopped).unwrap();
+    let _go_on = GoOn; // dropped before the verifier
     let soon = || Case::new(&metrics, "one:9000").within(Duration::from_secs(1));
-    assert_eq!(soon().check(&verifier).await, "upstream_verify_timeout");
+    let given_up = soon();
+    let mut given_up = std::pin::pin!(given_up.check(&verifier));
+    let is_pending = |cx: &mut Context<'_>| Poll::Ready(given_up.as_mut().poll(cx).is_pending());
+    assert!(poll_fn(is_pending).await);
+    // Before its time is up, the thread has it.
+    STOP_CHANGED.wait_while(&mut STOP.lock(), |stop| !stop.is_reached);
+    assert_eq!(given_up.await, "upstream_verify_timeout");
     // The one that was given up still has the only place.
     let root = SigningRoot([9; 32]);
     assert_eq!(soon().over(root).check(&verifier).await, "upstream_verify_timeout");
-    let queued = verifier.queue_length();
+    assert_eq!(verifier.queue_length(), 0);
     let block = soon().of(DutyKind::BlockV2).over(root).signed(sign(0, root));
     assert_eq!(block.check(&verifier).await, "upstream_verify_timeout");
-    assert_eq!(verifier.queue_length(), queued + 1, "the block stands in the queue");
-    *STOPPED.lock() = false;
-    GOES_ON.notify_all();
-    drop(verifier);
+    assert_eq!(verifier.queue_length(), 1, "the block stands in the queue");
 }
 
 #[tokio::test]
