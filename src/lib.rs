@@ -19,6 +19,7 @@
 //! | [`web3signer`] | the HTTP dialect, both directions |
 //! | [`validators`] | the table of keys, each with its lock |
 //! | [`validated_keys`] | the keys as points, validated once |
+//! | [`judgement`] | what requests are judged by: the policy, the engine, who has which place |
 //! | [`enrolment`] | how keys begin and end, by declaration |
 //! | [`upstream`] | the signers: pooled connections, twins, verification, which keys they have |
 //! | [`clients`] | who is asking: certificate, listener, password, address |
@@ -33,8 +34,8 @@
 //! | [`bls`] | signatures, one and by the batch; the only FFI |
 //! | [`dev_signer`] | a signer for development |
 //!
-//! The member crate `slashing_db` answers "is this slashable, and is it written down?", `policy` will
-//! answer "is this usual for this very key?". Neither knows the other, nor this crate.
+//! The member crate `slashing_db` answers "is this slashable, and is it written down?", `policy`
+//! answers "is this usual for this very key?". Neither knows the other, nor this crate.
 //!
 //! # What is never where
 //!
@@ -56,6 +57,7 @@ pub mod dev_signer;
 pub mod enrolment;
 pub mod eth;
 pub mod handover;
+pub mod judgement;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
