@@ -20,7 +20,7 @@ demo: setup ## builds the gate and shows on one page what it does (KEEP=1 leaves
 	@$(CARGO_TARGET_DIR)/release/portcullis demo $(if $(KEEP),--keep)
 
 test: setup ## every test, official suites included
-	@$(WITH_ROCKSDB) cargo test --workspace --no-fail-fast
+	@$(WITH_ROCKSDB) cargo test --workspace --features test-clock --no-fail-fast
 
 build: setup ## the release binary
 	@$(WITH_ROCKSDB) cargo build --release --bin portcullis

@@ -118,7 +118,10 @@ impl Command {
 /// # Errors
 /// Everything that is wrong with it.
 pub(crate) fn load(args: &RunArgs) -> anyhow::Result<Config> {
-    Ok(Config::load(args, std::env::vars_os())?)
+    let environment = std::env::vars_os();
+    #[cfg(feature = "test-clock")]
+    let environment = environment.filter(|(name, _)| name != crate::clock::test_clock::VARIABLE);
+    Ok(Config::load(args, environment)?)
 }
 
 fn check_config(args: &RunArgs) -> anyhow::Result<Exit> {

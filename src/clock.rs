@@ -14,6 +14,8 @@ use slashing_db::BootTime;
 
 use crate::eth::{Epoch, Network, Slot};
 
+#[cfg(feature = "test-clock")]
+pub mod test_clock;
 #[cfg(test)]
 mod tests;
 
@@ -221,6 +223,16 @@ pub fn deadline(budget: Duration) -> tokio::time::Instant {
     tokio::time::Instant::now() + budget
 }
 
+/// Sleeps, on a thread of its own, for work that is done again and again as time passes; where a
+/// test turns the clock, only until it has.
+pub fn rest(length: Duration) {
+    #[cfg(feature = "test-clock")]
+    if test_clock::unix_ns().is_some() {
+        return test_clock::rest(length);
+    }
+    std::thread::sleep(length);
+}
+
 /// Measures how long something took. Not a point in time: only differences leave it.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);
@@ -246,6 +258,10 @@ impl Stopwatch {
 }
 
 fn since_unix_epoch() -> u64 {
+    #[cfg(feature = "test-clock")]
+    if let Some(unix_ns) = test_clock::unix_ns() {
+        return unix_ns;
+    }
     // A wall clock before 1970 reads as 0: every duty is then far in the future and refused.
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)

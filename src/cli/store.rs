@@ -76,13 +76,15 @@ pub(crate) fn slots(network: &Network) -> anyhow::Result<SlotClock> {
 /// How to open the configured store.
 ///
 /// # Errors
-/// When the machine does not tell its boot id.
+/// When the machine does not tell its boot id, or this build is for tests and the keys are not.
 pub(crate) fn open_params(
     config: &Config,
     network: &Network,
     slots: SlotClock,
     clock: &Clock,
 ) -> anyhow::Result<OpenParams> {
+    #[cfg(feature = "test-clock")]
+    clock::test_clock::permit(network)?;
     let slashing = &config.slashing;
     Ok(OpenParams {
         directory: slashing.directory.clone(),

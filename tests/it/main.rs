@@ -20,6 +20,7 @@
 //! | what `docker/` ships, as far as no engine is needed | `containers` |
 //! | seeded worlds of crashes, faults and hostile clients | `simulation` |
 //! | several signers: who is asked, and what one that fails costs | `replicas` |
+//! | time that a test turns: the feature `test-clock`, which `make test` has | `test_clock` |
 //! | processes, requests and connections for all of them | `support` |
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
@@ -41,5 +42,12 @@ mod request_names;
 mod scale;
 mod simulation;
 mod support;
+#[cfg(feature = "test-clock")]
+mod test_clock;
 mod tidy;
 mod twins;
+
+#[cfg(not(feature = "test-clock"))]
+#[test]
+#[ignore = "NOT RUN: what needs a clock that is turned; add --features test-clock, as make test does"]
+fn whatever_needs_a_test_clock() {}

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::End;
 use crate::cli::store;
-use crate::clock::SlotClock;
+use crate::clock::{self, SlotClock};
 use crate::sign::Gate;
 
 /// Ends the process when the store fails: it must not go on in memory, and cannot go on on disk.
@@ -35,7 +35,7 @@ pub(super) fn keep_lease(
     let gate = Arc::clone(gate);
     std::thread::Builder::new().name("lease".to_owned()).spawn(move || {
         loop {
-            std::thread::sleep(RENEW_INTERVAL);
+            clock::rest(RENEW_INTERVAL);
             match gate.store.renew(store::now(slots, &gate.clock)) {
                 Ok(()) => {}
                 Err(RenewError::Sealed) => return,
