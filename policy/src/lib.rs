@@ -35,6 +35,6 @@ pub use observation::{
 };
 pub use rule::{Mode, Rule};
 pub use settings::{
-    ClientPolicy, Enrolment, GroupIndex, GroupPolicy, Permission, Policy, Thresholds, Window,
-    WindowKind,
+    Chain, ClientPolicy, Enrolment, GroupIndex, GroupPolicy, Permission, Policy, Thresholds,
+    Window, WindowKind,
 };

@@ -94,6 +94,21 @@ impl DutyType {
         Self::Deposit,
     ];
 
+    /// Distinct signing roots of this type that a key may ask for in an epoch, unless the policy
+    /// says otherwise: what a key could need on a network of few validators, with several beacon
+    /// nodes that disagree about the head, and after a restart.
+    pub const fn default_budget(self) -> u16 {
+        match self {
+            Self::Attestation | Self::RandaoReveal | Self::VoluntaryExit => 4,
+            Self::Deposit => 8,
+            Self::SelectionProof => 16,
+            Self::Block | Self::AggregateAndProof | Self::Registration => 64,
+            Self::SyncMessage => 192,
+            Self::SyncContribution => 256,
+            Self::SyncSelectionProof => 512,
+        }
+    }
+
     /// Its bit in a set of types.
     pub const fn bit(self) -> u16 {
         1 << self as u16

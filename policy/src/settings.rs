@@ -1,6 +1,6 @@
 //! What the operator decided: the policy document, checked and compiled by the caller.
 
-use crate::{ClientIndex, Mode, Rule};
+use crate::{ClientIndex, DutyType, Mode, Rule};
 
 /// A key group, by its place in [`Policy::groups`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,6 +17,36 @@ pub struct Policy {
     pub windows: Vec<Window>,
     /// The thresholds of the score and of the tests.
     pub thresholds: Thresholds,
+    /// The chain's constants that rules count with.
+    pub chain: Chain,
+}
+
+/// The chain's constants that rules count with; those of mainnet unless told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// `SLOTS_PER_EPOCH`.
+    pub slots_per_epoch: u64,
+    /// `SECONDS_PER_SLOT`, in milliseconds.
+    pub slot_ms: u32,
+    /// `EPOCHS_PER_SYNC_COMMITTEE_PERIOD`.
+    pub epochs_per_sync_period: u64,
+    /// `SYNC_COMMITTEE_SIZE`.
+    pub sync_committee_size: u32,
+    /// Active validators of the whole network, where the operator says so: what the share of keys
+    /// in the sync committee is held against (D16). `None`: it is not looked at.
+    pub active_validators: Option<u64>,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self {
+            slots_per_epoch: 32,
+            slot_ms: 12_000,
+            epochs_per_sync_period: 256,
+            sync_committee_size: 512,
+            active_validators: None,
+        }
+    }
 }
 
 /// What holds for the keys of one group.
@@ -56,6 +86,8 @@ pub struct GroupPolicy {
     pub selection_slots_max: u32,
     /// Epochs after which an owner that signed nothing for a key has left it.
     pub lease_epochs: u64,
+    /// Distinct signing roots that a key may ask for in an epoch, by `DutyType as usize`.
+    pub budgets: [u16; DutyType::ALL.len()],
 }
 
 /// Whether sources are learned or have to be enrolled.
@@ -181,6 +213,7 @@ impl Default for GroupPolicy {
             selection_lookahead_slots: 64,
             selection_slots_max: 3,
             lease_epochs: 2,
+            budgets: DutyType::ALL.map(DutyType::default_budget),
         }
     }
 }
