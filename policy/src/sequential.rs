@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `histogram.rs` | empirical p-values from log buckets | |
 //! | `timing.rs` | when in the slot a key signs: [`KeyTiming`], [`SourceTiming`] | key, source |
-//! | `source_level.rs` | when a whole source signs: [`SourceLevel`], [`Round`], [`Incidents`] | source |
+//! | `source_level.rs` | when a whole source signs: [`SourceLevel`], [`Round`] | source |
 //! | `shares.rs` | which shares sign: [`KeyShares`], [`Cluster`] | key, group |
 //! | `rates.rs` | how much a group signs: [`Rates`] | group |
 //!

@@ -38,22 +38,25 @@ const OTHERS_MIN: usize = 3;
 /// automatic quarantine. A key that is refused would otherwise never sign its way out.
 const EXPIRES_AFTER_SLOTS: u64 = 64;
 
-/// The sets of one key. 44 bytes.
+/// The unit in which a key's weights are kept: they stay below 1 / (1 - 0.85).
+const WEIGHT_ONE: f32 = 8_192.0;
+
+/// The sets of one key. 32 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct KeyShares {
-    recent: [(u32, f32); 4], // set, weight
+    sets: [u32; 4],
+    weights: [u16; 4], // in 1 / WEIGHT_ONE; 0: no set
     ln_s: f32,
     last_slot: u32,
-    n: u16,
 }
 
 impl KeyShares {
     /// The length of [`to_bytes`](Self::to_bytes).
-    pub const BYTES: usize = 42;
+    pub const BYTES: usize = 32;
 
     /// A key of which nothing is known.
     pub const fn new() -> Self {
-        Self { recent: [(0, 0.0); 4], ln_s: 0.0, last_slot: 0, n: 0 }
+        Self { sets: [0; 4], weights: [0; 4], ln_s: 0.0, last_slot: 0 }
     }
 
     /// The evidence gathered against what signs for this key, in nats, at this slot.
@@ -83,7 +86,9 @@ impl KeyShares {
 
     /// The sets that it has used of late, with their weights.
     pub fn recent(&self) -> impl Iterator<Item = (ShareSet, f32)> {
-        self.recent.iter().filter(|(_, weight)| *weight > 0.0).map(|(set, w)| (ShareSet(*set), *w))
+        let weights = self.weights.iter().map(|weight| f32::from(*weight) / WEIGHT_ONE);
+        let all = self.sets.iter().map(|set| ShareSet(*set)).zip(weights);
+        all.filter(|(_, weight)| *weight > 0.0)
     }
 
     /// Learns from a released signature whose set is known and was not the gate's choice.
@@ -97,26 +102,26 @@ impl KeyShares {
     ) {
         self.ln_s = self.ln_s_with(key, set, cluster, slot, scope);
         self.last_slot = short_slot(slot);
-        self.n = self.n.saturating_add(1);
-        for (_, weight) in &mut self.recent {
-            *weight *= KEY_DECAY;
+        for weight in &mut self.weights {
+            *weight = (f32::from(*weight) * KEY_DECAY) as u16;
         }
-        let known = self.recent.iter().position(|(known, weight)| *known == set.0 && *weight > 0.0);
-        let place = known.unwrap_or_else(|| least(&self.recent));
-        if known.is_none() {
-            self.recent[place] = (set.0, 0.0);
-        }
-        self.recent[place].1 += 1.0;
+        let known = (0..4).find(|place| self.sets[*place] == set.0 && self.weights[*place] > 0);
+        let lightest = || (0..4).min_by_key(|place| self.weights[*place]).unwrap_or(0);
+        let place = known.unwrap_or_else(lightest);
+        let before = if known.is_some() { self.weights[place] } else { 0 };
+        self.sets[place] = set.0;
+        self.weights[place] = before + WEIGHT_ONE as u16;
         cluster.learn(key, set);
     }
 
     /// The key's own prediction against the cluster's, before either has learned from the event.
     fn ln_e(&self, key: u32, set: ShareSet, cluster: &Cluster) -> f32 {
         let p0 = cluster.probability(set);
-        let of = |(known, weight): &(u32, f32)| if *known == set.0 { *weight } else { 0.0 };
-        let (own, all) = self.recent.iter().fold((0.0, 0.0), |(own, all), entry| {
-            (own + of(entry), all + entry.1) //
-        });
+        let (mut own, mut all) = (0.0, 0.0);
+        for (recent, weight) in self.recent() {
+            all += weight;
+            own += if recent == set { weight } else { 0.0 };
+        }
         let q = (own + PRIOR_WEIGHT * p0) / (all + PRIOR_WEIGHT);
         let ln_e = (q / p0).ln().min(LN_E_MAX);
         if cluster.can_tell(key, set) { ln_e } else { ln_e.min(0.0) }
@@ -125,25 +130,29 @@ impl KeyShares {
     /// As it is kept on disk.
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
         let mut out = [0; Self::BYTES];
-        for (place, (set, weight)) in self.recent.iter().enumerate() {
-            out[place * 8..][..4].copy_from_slice(&set.to_le_bytes());
-            out[place * 8 + 4..][..4].copy_from_slice(&weight.to_le_bytes());
+        for place in 0..4 {
+            out[place * 4..][..4].copy_from_slice(&self.sets[place].to_le_bytes());
+            out[16 + place * 2..][..2].copy_from_slice(&self.weights[place].to_le_bytes());
         }
-        out[32..36].copy_from_slice(&self.ln_s.to_le_bytes());
-        out[36..40].copy_from_slice(&self.last_slot.to_le_bytes());
-        out[40..42].copy_from_slice(&self.n.to_le_bytes());
+        out[24..28].copy_from_slice(&self.ln_s.to_le_bytes());
+        out[28..32].copy_from_slice(&self.last_slot.to_le_bytes());
         out
     }
 
     /// From disk; `None` when garbled.
     pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Option<Self> {
         let mut bytes = Bytes(bytes);
-        let mut recent = [(0, 0.0); 4];
-        for entry in &mut recent {
-            *entry = (bytes.u32()?, bytes.f32().filter(|weight| (0.0..8.0).contains(weight))?);
+        let mut state = Self::new();
+        for set in &mut state.sets {
+            *set = bytes.u32()?;
         }
-        let ln_s = bytes.f32().filter(|ln_s| *ln_s <= LN_S_MAX)?;
-        Some(Self { recent, ln_s, last_slot: bytes.u32()?, n: bytes.u16()? })
+        for weight in &mut state.weights {
+            // A sum with one event more has to fit.
+            *weight = bytes.u16().filter(|weight| f32::from(*weight) < 7.0 * WEIGHT_ONE)?;
+        }
+        state.ln_s = bytes.f32().filter(|ln_s| *ln_s <= LN_S_MAX)?;
+        state.last_slot = bytes.u32()?;
+        Some(state)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{Message, Observation};
 const LOCATION_RATE: f32 = 0.03;
 
 /// The weight of an event in a key's spread: slower, so that an attack does not buy itself room.
-const SCALE_RATE: f32 = 0.015_625;
+const SCALE_RATE: f32 = 1.0 / 64.0;
 
 /// How far from its source's median a key's usual place may be, in milliseconds: it cannot follow
 /// a drift for ever.
@@ -172,7 +172,8 @@ pub struct SourceTiming {
     in_slot: InSlot,
     closed: Option<Closed>,
     pub(super) dispersion_ms: f32,
-    pub(super) nulls: [Histogram<-6>; 4], // by how unsteady the source is: |x| in spreads of the key
+    /// By how unsteady the source is: how far off its keys were, in their own spreads.
+    pub(super) nulls: [Histogram<-6>; 4],
     pub(super) level: SourceLevel,
 }
 
