@@ -153,6 +153,9 @@ impl Config {
             "web3signer.compat_mismatch_500" => {
                 Some(Value::Boolean(self.web3signer.compat_mismatch_500))
             }
+            path if path.starts_with("policy.") => {
+                self.policy.value_of(path.strip_prefix("policy.")?)
+            }
             path if path.starts_with("verify.") => {
                 self.verify.value_of(path.strip_prefix("verify.")?)
             }
