@@ -87,6 +87,7 @@ impl Prepared {
     /// All that is wrong with it.
     pub(super) fn load(args: &RunArgs) -> anyhow::Result<Self> {
         let config = super::load(args)?;
+        super::policy::configured(&config)?;
         #[cfg(feature = "bench-nosync")]
         require_loopback(&config)?;
         logging::init(&config.log)?;

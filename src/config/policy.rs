@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Value;
 
+use super::Config;
 use super::check::Checker;
+use crate::clients;
 
 pub use self::document::{KeyPlace, Known, PolicyError, read};
 pub use self::summary::{changes, summary};
@@ -48,6 +50,20 @@ impl PolicyConfig {
             "recording_segments_max" => integer(self.recording_segments_max),
             _ => None,
         }
+    }
+}
+
+impl Config {
+    /// The names of the key groups by their place in a policy: `default`, for the keys that are in
+    /// none, then those of the configuration.
+    pub fn policy_groups(&self) -> Vec<String> {
+        let groups = self.groups.iter().map(|group| group.name.clone());
+        std::iter::once(clients::DEFAULT.to_owned()).chain(groups).collect()
+    }
+
+    /// Whether a policy may name this client.
+    pub fn is_policy_client(&self, name: &str) -> bool {
+        name == clients::DEFAULT || self.clients.iter().any(|client| client.name == name)
     }
 }
 

@@ -28,7 +28,7 @@ pub fn summary(policy: &Policy, keys: &dyn Fn(usize) -> String) -> String {
         let [enforced, watched] = [Mode::Enforce, Mode::Monitor].map(count);
         let off = count(Mode::Off);
         let _ = write!(text, " {enforced} rules enforced, {watched} watched, {off} off");
-        let _ = write!(text, "; {}\n", describe(group));
+        let _ = writeln!(text, "; {}", describe(group));
     }
     for window in &policy.windows {
         let groups = window.groups.iter().map(|group| {
