@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use policy::{ClientIndex, ClientPolicy, GroupIndex, GroupPolicy, Policy, Thresholds};
+use policy::{Chain, ClientIndex, ClientPolicy, GroupIndex, GroupPolicy, Policy, Thresholds};
 use toml::de::DeTable;
 
 use super::reader::{Item, Reader, Section};
@@ -16,7 +16,8 @@ use crate::config::problem::{Problem, ProblemKind};
 use crate::config::{Place, document};
 use crate::judgement;
 
-/// What a document may name.
+/// What a document may name. The constants of the chain are not its business: they are the
+/// network's, and whoever publishes the policy adds them.
 pub struct Known<'a> {
     /// The key groups, by their place in [`Policy::groups`]: `default` first, then those of the
     /// configuration.
@@ -110,8 +111,11 @@ fn policy(root: Section<'_>, known: &Known<'_>) -> Option<Policy> {
     let windows = root.get("windows").map(|item| item.items()).unwrap_or_default();
     let windows = windows.iter().filter_map(|item| window::read(item.section()?, known));
     let windows = windows.collect();
+    let active_validators = root.get("active_validators");
+    let active_validators = active_validators.and_then(|item| item.integer(1..=100_000_000));
     root.finish();
-    Some(Policy { groups, clients, windows, thresholds })
+    let chain = Chain { active_validators, ..Chain::default() };
+    Some(Policy { groups, clients, windows, thresholds, chain })
 }
 
 fn groups(root: &Section<'_>, known: &Known<'_>, defaults: &GroupPolicy) -> Vec<GroupPolicy> {

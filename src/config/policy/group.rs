@@ -59,6 +59,9 @@ pub(super) fn read(section: &Section<'_>, known: &Known<'_>, group: &mut GroupPo
         set(&mut group.selection_lookahead_slots, of("selection_lookahead_slots", 1_024));
         let slots = of("selection_slots_max", 64).and_then(|slots| u32::try_from(slots).ok());
         set(&mut group.selection_slots_max, slots);
+        if let Some(roots) = budgets.get("roots_per_epoch").and_then(|item| item.section()) {
+            read_roots_per_epoch(&roots, group);
+        }
         budgets.finish();
     }
     if let Some(item) = section.get("require_block_proofs") {
@@ -72,6 +75,19 @@ pub(super) fn read(section: &Section<'_>, known: &Known<'_>, group: &mut GroupPo
 fn set<T>(field: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *field = value;
+    }
+}
+
+/// Distinct signing roots an epoch, by Web3Signer's names of types.
+fn read_roots_per_epoch(section: &Section<'_>, group: &mut GroupPolicy) {
+    for (item, name) in section.named() {
+        let wrong = || ProblemKind::NotOneOf { value: name.to_owned(), known: DUTY_NAMES };
+        let kind = item.valid(DutyKind::from_name(name).ok_or_else(wrong));
+        let budget = item.integer(0..=u64::from(u16::MAX));
+        let budget = budget.and_then(|budget| u16::try_from(budget).ok());
+        if let (Some(kind), Some(budget)) = (kind, budget) {
+            group.budgets[duty_type(kind) as usize] = budget;
+        }
     }
 }
 
@@ -132,8 +148,7 @@ fn duties(item: &Item<'_>) -> u16 {
         if name == "*" {
             return DutyType::ALL.into_iter().fold(0, |bits, duty| bits | duty.bit());
         }
-        let known = "Web3Signer's types, such as ATTESTATION or VOLUNTARY_EXIT, nor *";
-        let wrong = || ProblemKind::NotOneOf { value: name.to_owned(), known };
+        let wrong = || ProblemKind::NotOneOf { value: name.to_owned(), known: DUTY_NAMES };
         let kind = item.valid(DutyKind::from_name(name).ok_or_else(wrong));
         kind.map_or(0, |kind| duty_type(kind).bit())
     });
@@ -172,3 +187,5 @@ fn read_gas_limit(section: &Section<'_>) -> Option<(u64, u64)> {
     }
     Some((min, max))
 }
+
+const DUTY_NAMES: &str = "Web3Signer's types, such as ATTESTATION or VOLUNTARY_EXIT";

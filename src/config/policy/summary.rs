@@ -111,6 +111,10 @@ pub fn changes(old: &Policy, new: &Policy) -> Vec<String> {
     if old.windows != new.windows {
         changes.push(format!("windows: {} -> {}", old.windows.len(), new.windows.len()));
     }
+    let (before, after) = (old.chain.active_validators, new.chain.active_validators);
+    if before != after {
+        changes.push(format!("active_validators: {before:?} -> {after:?}"));
+    }
     if old.thresholds != new.thresholds {
         changes.push(format!("thresholds: {:?} -> {:?}", old.thresholds, new.thresholds));
     }

@@ -138,6 +138,11 @@ fn each_problem_has_its_place() {
         ("[defaults]\ngas_limit={min=2}", "3:11: defaults.gas_limit.max: is required"),
         ("[defaults.exits]\ndaily = 1", "3:1: defaults.exits.daily: no such key; here are clien"),
         ("[defaults.budgets]\nblock_lag_slots = 99", "3:19: defaults.budgets.block_lag_slots: 99 "),
+        (
+            "[defaults.budgets.roots_per_epoch]\nVOTE = 1",
+            "3:8: defaults.budgets.roots_per_epoch.VOTE: `VOTE` is not one of Web3Signer's types",
+        ),
+        ("active_validators = 0", "2:21: active_validators: 0 is not between"),
         ("[thresholds]\nhold = 'high'", "3:8: thresholds.hold: is not a number"),
         ("[thresholds]\nhold = inf", "3:8: thresholds.hold: is not a number"),
         ("[thresholds]\nhold = 9", "2:1: thresholds: alert, hold and quarantine have to rise"),
@@ -171,6 +176,16 @@ fn each_problem_of_a_window_has_its_place() {
          from=2026-11-21T10:00:00Z\n{until}\ngroups=['b']"
     );
     check(&rotation, "2:1: windows[0].to_client: is required");
+}
+
+#[test]
+fn budgets_and_the_size_of_the_network_are_told() {
+    let text = "version = 1\nactive_validators = 1000\n\
+         [defaults.budgets.roots_per_epoch]\nATTESTATION = 9\n";
+    let policy = parsed(text).unwrap();
+    assert_eq!(policy.groups[2].budgets[DutyType::Attestation as usize], 9);
+    assert_eq!(policy.groups[2].budgets[DutyType::Deposit as usize], 8);
+    assert_eq!(policy.chain.active_validators, Some(1_000));
 }
 
 #[test]
