@@ -5,18 +5,24 @@
 //! told of a request is put together in `sign/judge.rs`; what it remembers of a key lies in the
 //! key's own row, under the key's lock.
 
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 use policy::{Engine, GroupIndex, GroupPolicy, Mode, Policy, Rule};
 
 use crate::config::KeyGroups;
+use crate::validators::RowIndex;
 
-pub use self::names::ClientNames;
+pub use self::baseline::{Baseline, BaselineTable, Kept};
+pub use self::names::{ClientNames, Place};
 pub use self::origin::{Origin, prefix};
+pub use self::testimony::Testimony;
 
+mod baseline;
 mod names;
 mod origin;
+mod testimony;
 
 /// The policy that holds, and what spans keys.
 pub struct Judgement {
@@ -24,15 +30,41 @@ pub struct Judgement {
     pub engine: Engine,
     /// The named clients, by their place.
     pub clients: ClientNames,
+    /// Where all of it is kept.
+    pub table: BaselineTable,
     groups: KeyGroups,
     policy: ArcSwap<Policy>,
+    owner_changes: OnceLock<SyncSender<RowIndex>>,
 }
 
 impl Judgement {
-    /// Judges by the built-in policy, until another is [published](Self::publish).
-    pub fn new(groups: KeyGroups, engine: Engine, clients: ClientNames) -> Self {
+    /// Judges by the built-in policy, until another is [published](Self::publish), and goes on from
+    /// what was kept.
+    pub fn new(groups: KeyGroups, table: BaselineTable, kept: Kept) -> Self {
         let policy = ArcSwap::from_pointee(built_in(&groups));
-        Self { engine, clients, groups, policy }
+        Self {
+            engine: kept.engine.unwrap_or_default(),
+            clients: ClientNames::new(kept.clients),
+            table,
+            groups,
+            policy,
+            owner_changes: OnceLock::new(),
+        }
+    }
+
+    /// The keys whose owner changes from now on: whoever receives them writes them to disk at once.
+    /// Only the first call counts.
+    pub fn owner_changes(&self) -> Receiver<RowIndex> {
+        let (sender, receiver) = sync_channel(OWNER_CHANGES_MAX);
+        let _ = self.owner_changes.set(sender);
+        receiver
+    }
+
+    /// Says that the owner of a key has changed. Where too many wait, the next snapshot has it.
+    pub fn owner_changed(&self, row: RowIndex) {
+        if let Some(changes) = self.owner_changes.get() {
+            let _ = changes.try_send(row);
+        }
     }
 
     /// The policy that holds now.
@@ -80,3 +112,6 @@ pub fn built_in(groups: &KeyGroups) -> Policy {
     });
     Policy { groups: groups.collect(), ..Policy::default() }
 }
+
+/// Owners that change faster than they are written: half a million keys may move within seconds.
+const OWNER_CHANGES_MAX: usize = 65_536;

@@ -50,6 +50,7 @@ use self::verification::verifier;
 mod access;
 mod end;
 mod hand_over;
+mod judgement;
 mod listeners;
 mod signers;
 mod threads;
@@ -139,6 +140,7 @@ pub(super) fn serve_until_the_end(
     watch_access(&clients)?;
     let discovery = Arc::new(Discovery::new(Arc::new(signers)));
     keep_lease(&gate, slots, ends.clone())?;
+    judgement::keep(&gate)?;
     let terms = Terms {
         drain_timeout_ms: config.limits.drain_timeout_ms,
         supervised: notify.is_to_somebody(),
@@ -226,6 +228,7 @@ fn assemble(
         slots,
         store: Arc::clone(store),
         recorder: store.recorder(),
+        judgement: judgement::judgement(config, &validators, slots, &Clock::System),
         permissions: Permissions::new(config.groups.clone(), &validators),
         admission: Admission::new(&config.limits),
         in_flight: InFlight::new(FINISHED_RESULTS_KEPT_SLOTS),

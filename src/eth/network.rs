@@ -6,9 +6,11 @@ use super::types::{Epoch, Root, Slot, Version};
 
 mod builtin;
 mod config_yaml;
+mod due;
 mod fork;
 
 pub use builtin::BUILTIN_NAMES;
+pub use due::{DueBps, DueTimes};
 pub use fork::{ForkName, ScheduledFork, UnknownFork};
 
 /// The compile-time constants of the specification that roots depend on.
@@ -81,6 +83,7 @@ pub struct Network {
     preset: Preset,
     genesis: Option<Genesis>,
     slot_duration: Duration,
+    due_times: DueTimes,
     /// In the order of the forks, beginning with phase0; epochs do not decrease.
     forks: Vec<ScheduledFork>,
 }
@@ -145,7 +148,8 @@ impl Network {
         slot_duration: Duration,
         forks: Vec<ScheduledFork>,
     ) -> Result<Self, NetworkError> {
-        let network = Self { name, preset, genesis: None, slot_duration, forks };
+        let due_times = DueTimes::USUAL;
+        let network = Self { name, preset, genesis: None, slot_duration, due_times, forks };
         network.check_schedule()?;
         Ok(network)
     }
@@ -174,6 +178,13 @@ impl Network {
     #[must_use]
     pub fn with_genesis(mut self, time: u64, validators_root: Root) -> Self {
         self.genesis = Some(Genesis { time, validators_root });
+        self
+    }
+
+    /// This network with duties that are due at other times.
+    #[must_use]
+    pub fn with_due_times(mut self, due_times: DueTimes) -> Self {
+        self.due_times = due_times;
         self
     }
 
