@@ -9,9 +9,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
-use policy::{Engine, GroupIndex, GroupPolicy, Mode, Policy, Rule};
+use policy::{Chain, Engine, GroupIndex, GroupPolicy, Mode, Policy, Rule};
 
 use crate::config::KeyGroups;
+use crate::eth::Network;
 use crate::validators::RowIndex;
 
 pub use self::baseline::{Baseline, BaselineTable, Kept};
@@ -33,6 +34,7 @@ pub struct Judgement {
     /// Where all of it is kept.
     pub table: BaselineTable,
     groups: KeyGroups,
+    chain: Chain,
     policy: ArcSwap<Policy>,
     owner_changes: OnceLock<SyncSender<RowIndex>>,
 }
@@ -40,13 +42,15 @@ pub struct Judgement {
 impl Judgement {
     /// Judges by the built-in policy, until another is [published](Self::publish), and goes on from
     /// what was kept.
-    pub fn new(groups: KeyGroups, table: BaselineTable, kept: Kept) -> Self {
-        let policy = ArcSwap::from_pointee(built_in(&groups));
+    pub fn new(groups: KeyGroups, network: &Network, table: BaselineTable, kept: Kept) -> Self {
+        let chain = chain(network);
+        let policy = ArcSwap::from_pointee(Policy { chain, ..built_in(&groups) });
         Self {
             engine: kept.engine.unwrap_or_default(),
             clients: ClientNames::new(kept.clients),
             table,
             groups,
+            chain,
             policy,
             owner_changes: OnceLock::new(),
         }
@@ -73,7 +77,7 @@ impl Judgement {
     }
 
     /// Puts another policy in force, as a whole, from the next judgement on. Key groups that it
-    /// does not have get what its first one has.
+    /// does not have get what its first one has; the constants of the chain are the network's.
     pub fn publish(&self, mut policy: Policy) {
         if policy.groups.is_empty() {
             policy.groups.push(GroupPolicy::default());
@@ -82,6 +86,8 @@ impl Judgement {
             let rest = GroupPolicy { name: group.name.clone(), ..policy.groups[0].clone() };
             policy.groups.push(rest);
         }
+        let active_validators = policy.chain.active_validators;
+        policy.chain = Chain { active_validators, ..self.chain };
         self.policy.store(Arc::new(policy));
     }
 
@@ -111,6 +117,18 @@ pub fn built_in(groups: &KeyGroups) -> Policy {
         group
     });
     Policy { groups: groups.collect(), ..Policy::default() }
+}
+
+/// The constants that rules count with.
+pub fn chain(network: &Network) -> Chain {
+    let preset = network.preset();
+    Chain {
+        slots_per_epoch: preset.slots_per_epoch,
+        slot_ms: u32::try_from(network.slot_duration().as_millis()).unwrap_or(u32::MAX),
+        epochs_per_sync_period: preset.epochs_per_sync_committee_period,
+        sync_committee_size: u32::try_from(preset.sync_committee_size).unwrap_or(u32::MAX),
+        active_validators: None,
+    }
 }
 
 /// Owners that change faster than they are written: half a million keys may move within seconds.

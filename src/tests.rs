@@ -112,7 +112,7 @@ impl Rig {
 
 /// The built-in policy, over nothing that was kept.
 pub(crate) fn judgement() -> Judgement {
-    Judgement::new(KeyGroups::default(), BaselineTable::default(), Kept::default())
+    Judgement::new(KeyGroups::default(), &network(), BaselineTable::default(), Kept::default())
 }
 
 pub(crate) fn store_now(slots: SlotClock, now: Now) -> slashing_db::Now {

@@ -221,6 +221,7 @@ fn assemble(
 ) -> anyhow::Result<Gate> {
     let genesis = network.genesis().context("the genesis of the network is not known")?;
     let validators = Validators::new(watermarks);
+    let judgement = judgement::judgement(config, &network, &validators, slots, &Clock::System);
     Ok(Gate {
         genesis_validators_root: genesis.validators_root,
         network,
@@ -228,7 +229,7 @@ fn assemble(
         slots,
         store: Arc::clone(store),
         recorder: store.recorder(),
-        judgement: judgement::judgement(config, &validators, slots, &Clock::System),
+        judgement,
         permissions: Permissions::new(config.groups.clone(), &validators),
         admission: Admission::new(&config.limits),
         in_flight: InFlight::new(FINISHED_RESULTS_KEPT_SLOTS),

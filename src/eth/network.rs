@@ -26,6 +26,8 @@ pub struct Preset {
     pub max_committees_per_slot: usize,
     /// `SYNC_COMMITTEE_SIZE`.
     pub sync_committee_size: usize,
+    /// `EPOCHS_PER_SYNC_COMMITTEE_PERIOD`.
+    pub epochs_per_sync_committee_period: u64,
 }
 
 impl Preset {
@@ -36,6 +38,7 @@ impl Preset {
         max_validators_per_committee: 2048,
         max_committees_per_slot: 64,
         sync_committee_size: 512,
+        epochs_per_sync_committee_period: 256,
     };
     /// The small preset of test networks.
     pub const MINIMAL: Self = Self {
@@ -44,6 +47,7 @@ impl Preset {
         max_validators_per_committee: 2048,
         max_committees_per_slot: 4,
         sync_committee_size: 32,
+        epochs_per_sync_committee_period: 8,
     };
     /// Gnosis Chain's preset.
     pub const GNOSIS: Self = Self {
@@ -52,6 +56,7 @@ impl Preset {
         max_validators_per_committee: 2048,
         max_committees_per_slot: 64,
         sync_committee_size: 512,
+        epochs_per_sync_committee_period: 512,
     };
     /// `SYNC_COMMITTEE_SUBNET_COUNT`, the same in every preset.
     pub const SYNC_COMMITTEE_SUBNET_COUNT: usize = 4;

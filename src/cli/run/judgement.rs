@@ -12,6 +12,7 @@ use slashing_db::SideTableError;
 use crate::clock::{Clock, SlotClock, Stopwatch};
 use crate::config::Config;
 use crate::enrolment::with_causes;
+use crate::eth::Network;
 use crate::judgement::{BaselineTable, Judgement, Kept};
 use crate::sign::judge::moment;
 use crate::sign::{CLOCK_DISAGREEMENT, Gate, POLICY_ALARM};
@@ -20,6 +21,7 @@ use crate::validators::{RowIndex, Validators};
 /// What was kept of the last run, or a beginning; the keys are given their states.
 pub(super) fn judgement(
     config: &Config,
+    network: &Network,
     validators: &Validators,
     slots: SlotClock,
     clock: &Clock,
@@ -54,7 +56,7 @@ pub(super) fn judgement(
         "what is normal was loaded"
     );
     let (had_fleet, kept_at_ms) = (kept.engine.is_some(), kept.at_unix_ms);
-    let judgement = Judgement::new(config.groups.clone(), table, kept);
+    let judgement = Judgement::new(config.groups.clone(), network, table, kept);
     for client in &config.clients {
         judgement.clients.index(&client.name);
     }

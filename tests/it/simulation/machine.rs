@@ -35,8 +35,9 @@ const GENESIS_VALIDATORS_ROOT: [u8; 32] = [4; 32];
 
 /// A judgement that says nothing: here the store alone is on trial.
 fn off() -> Judgement {
-    let judgement =
-        Judgement::new(CONFIG.groups.clone(), BaselineTable::default(), Kept::default());
+    let network = Network::builtin("mainnet").unwrap();
+    let (table, kept) = (BaselineTable::default(), Kept::default());
+    let judgement = Judgement::new(CONFIG.groups.clone(), &network, table, kept);
     let mut group = GroupPolicy::default();
     group.modes.fill(Mode::Off);
     judgement.publish(Policy { groups: vec![group], ..Policy::default() });
