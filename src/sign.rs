@@ -7,7 +7,7 @@
 //! | 3 | compute root, content and time rules | `sign/content.rs` | 400 |
 //! | 4 | resolve | [`crate::validators`] | 404 |
 //! | 5 | check | `slashing_db`, under the key's lock | 412 |
-//! | 6 | judge | [`crate::judgement`]: `sign/judge.rs`, `sign/permissions.rs`, under the same lock | 412 |
+//! | 6 | judge | `sign/judge.rs`, `sign/permissions.rs`, under the same lock | 412 |
 //! | 7 | record | `slashing_db`'s recorder | 500 |
 //! | 8 | forward | [`crate::upstream`] | 500 |
 //! | 9 | report | here: one exit, never skipped | |
@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policy::Outcome;
-use slashing_db::{Recorder, Store};
-use tokio::time::timeout_at;
+use slashing_db::{Permit, Recorder, Store};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::clients::Client;
 use crate::clock::{Clock, Now, SlotClock, deadline};
@@ -179,33 +179,25 @@ impl Path {
         let root = content::root(gate, &request, now, account.request_id())?;
         account.rooted(gate, root);
 
-        let row = match gate.validators.standing(&slashing_db::PublicKey(key.0)) {
-            Standing::Enrolled(row) => row,
-            Standing::Awaiting => return Err(Rejection::AwaitingEnrolment.into()),
-            Standing::Unknown => return Err(Rejection::UnknownKey.into()),
-        };
+        let row = gate.resolve(&key)?;
         let source = asker.source(gate, account.client(), request.style);
         let ask = Ask { duty: &request.duty, root, proofs: &request.proofs, source };
         let judged = match gate.decide(row, &ask, now, Pass::First)? {
             Decided::Granted(judged) => judged,
             Decided::HoldUntil(until) => {
                 drop(turn); // others have theirs meanwhile
-                gate.hold(now, until, deadline).await;
-                gate.decide_finally(row, &ask)?
+                gate.hold(row, &ask, (now, until), deadline).await?
             }
         };
         account.judged(judged.seen.group, judged.decision);
         account.done(gate, Stage::Decide);
 
-        let permit = match judged.granted {
-            Granted::AtOnce(permit) => permit,
-            Granted::Recorded(pending) => {
-                let durable = self.bell.hear(pending);
-                timeout_at(deadline, durable).await.map_err(|_| Fault::RecordTimeout)??
-            }
-        };
+        let permit = self.permit(judged.granted, deadline).await?;
         account.done(gate, Stage::Record);
 
+        let encode = |root: &_| {
+            request::encode(&request.duty, request.fork_info.as_ref(), root, &gate.network)
+        };
         let forwarded_at = gate.clock.now();
         let forward = Forward {
             row,
@@ -217,18 +209,35 @@ impl Path {
             slot: gate.slots.slot(now),
             deadline,
             trace: account.outgoing(),
-            encode: &|root| {
-                request::encode(&request.duty, request.fork_info.as_ref(), root, &gate.network)
-            },
+            encode: &encode,
         };
         let forwarded = self.upstream.forward(permit, &gate.in_flight, forward).await?;
         account.forwarded(gate, &forwarded);
         judge::learn(gate, row, &judged.seen, &OF_ONE_SIGNER);
         Ok(Signed { signature: forwarded.signature })
     }
+
+    /// The permit, once its record is on disk.
+    async fn permit(&self, granted: Granted, deadline: Instant) -> Result<Permit, NotSigned> {
+        match granted {
+            Granted::AtOnce(permit) => Ok(permit),
+            Granted::Recorded(pending) => {
+                let durable = self.bell.hear(pending);
+                Ok(timeout_at(deadline, durable).await.map_err(|_| Fault::RecordTimeout)??)
+            }
+        }
+    }
 }
 
 impl Gate {
+    fn resolve(&self, key: &PublicKey) -> Result<RowIndex, Rejection> {
+        match self.validators.standing(&slashing_db::PublicKey(key.0)) {
+            Standing::Enrolled(row) => Ok(row),
+            Standing::Awaiting => Err(Rejection::AwaitingEnrolment),
+            Standing::Unknown => Err(Rejection::UnknownKey),
+        }
+    }
+
     /// Steps 5, 6 and 7: all that the path does between knowing what is asked and forwarding it.
     /// A simulation drives it too, which has neither sockets nor a signer.
     ///
@@ -244,20 +253,22 @@ impl Gate {
         decide(self, row, ask, now, pass)
     }
 
-    /// Steps 5, 6 and 7 of a request that was held, by what is known now.
-    fn decide_finally(&self, row: RowIndex, ask: &Ask<'_>) -> Result<Judged, NotSigned> {
+    /// Waits until a moment of Unix time, in milliseconds, and no longer than leaves time for the
+    /// signer; then steps 5, 6 and 7 once more, by what is known then.
+    async fn hold(
+        &self,
+        row: RowIndex,
+        ask: &Ask<'_>,
+        (now, until_unix_ms): (Now, u64),
+        deadline: Instant,
+    ) -> Result<Judged, NotSigned> {
+        let wait = until_unix_ms.saturating_sub(now.unix_ns / 1_000_000);
+        let until = crate::clock::deadline(Duration::from_millis(wait));
+        sleep_until(until.min(deadline - self.budget / 2)).await;
         match self.decide(row, ask, self.clock.now(), Pass::AfterHold)? {
             Decided::Granted(judged) => Ok(judged),
             Decided::HoldUntil(_) => Err(Fault::Bug("a request was to be held twice").into()),
         }
-    }
-
-    /// Waits until a moment of Unix time, and no longer than leaves time for the signer.
-    async fn hold(&self, now: Now, until_unix_ms: u64, deadline: tokio::time::Instant) {
-        let wait = until_unix_ms.saturating_sub(now.unix_ns / 1_000_000);
-        let latest = deadline - self.budget / 2;
-        let until = latest.min(crate::clock::deadline(Duration::from_millis(wait)));
-        tokio::time::sleep_until(until).await;
     }
 
     fn admit(&self, class: DutyClass) -> Result<Admitted<'_>, Fault> {

@@ -58,8 +58,8 @@ impl ForkName {
         Self::Heze,
     ];
 
-    /// The generalized index of `execution_payload.fee_recipient` in a block's body: field 9 of 9 to
-    /// 16, and field 1 of a payload of 9 to 16 fields, from Deneb on of 17. A blinded body has its
+    /// The generalized index of `execution_payload.fee_recipient` in a block's body: field 9 of up
+    /// to 16, and in it field 1 of up to 16, from Deneb on of up to 32. A blinded body has its
     /// payload's header in the same place. From Gloas on the body has no payload (EIP-7732).
     pub const fn fee_recipient_index(self) -> Option<u64> {
         match self {
