@@ -9,8 +9,10 @@ export ROCKSDB_STATIC := 1
 WITH_ROCKSDB = ROCKSDB_LIB_DIR="$$(.ci/librocksdb)" &&  export ROCKSDB_LIB_DIR &&
 KEEP ?=
 SOAK_SECONDS ?= 600
+PROFILE ?= ci
+SALT ?=
 
-.PHONY: help demo test check build bench soak fuzz lodestar availability dashboards clean
+.PHONY: help demo test check build bench keybench soak fuzz lodestar availability dashboards clean
 
 help: ## the list of these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -32,6 +34,10 @@ check: setup ## formatting, lints and documentation, as CI does
 bench: setup ## the gate beside nginx and haproxy, one table (QUICK=1 for a short one, STRICT=1)
 	@.ci/setup nginx haproxy
 	@$(WITH_ROCKSDB) .ci/bench
+
+keybench: setup ## honest life and attacks against the policy (PROFILE=ci|standard|long SALT=...)
+	@cargo bench --quiet -p policy --bench keybench -- --profile $(PROFILE) --salt '$(SALT)' \
+		$(if $(filter ci,$(PROFILE)),,--results '$(CACHE)/keybench')
 
 soak: setup ## the long loops: a million simulated duties, 200 kills
 	@$(WITH_ROCKSDB) cargo test --release --workspace -- soak --include-ignored --nocapture

@@ -29,7 +29,6 @@ pub mod stats;
 mod acceptor;
 mod connection;
 mod connections;
-mod dialect;
 mod worker;
 
 #[cfg(test)]
