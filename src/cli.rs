@@ -9,6 +9,7 @@ use clap::error::ContextKind;
 use clap::{Args, Subcommand};
 
 use crate::clock::Clock;
+use crate::config::policy::PolicyError;
 use crate::config::{self, Config, ConfigError, NetworkSource, RunArgs};
 use crate::eth::{Epoch, ForkName, Network, Root};
 use crate::metrics::ClientMetrics;
@@ -18,6 +19,7 @@ pub mod dev_signer;
 pub mod handover;
 pub mod health;
 pub mod keys;
+pub mod policy;
 pub mod run;
 mod scrape;
 pub mod signing_root;
@@ -41,6 +43,9 @@ pub enum Command {
     /// Begin and end keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Check a policy document, and see what it would have refused
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Compute signing roots: one JSON request body a line in, one root or one error a line out
     SigningRoot(SigningRootArgs),
     /// Show on one page what the gate does, with processes of its own; never for production
@@ -65,7 +70,8 @@ pub enum Exit {
 impl Exit {
     /// The exit of a command that ended with `error`.
     pub fn of(error: &anyhow::Error) -> Self {
-        if error.is::<ConfigError>() { Self::Usage } else { Self::NotDone }
+        let is_usage = error.is::<ConfigError>() || error.is::<PolicyError>();
+        if is_usage { Self::Usage } else { Self::NotDone }
     }
 
     /// [`Exit::Done`] if `all` was done.
@@ -106,6 +112,7 @@ impl Command {
             Self::Health(args) => args.run(),
             Self::Slashing(command) => command.run(),
             Self::Keys(command) => command.run(),
+            Self::Policy(command) => command.run(),
             Self::SigningRoot(args) => args.run(),
             Self::Demo(args) => demo::run(&args),
             Self::DevSigner(args) => dev_signer::run(args).map(|()| Exit::Done),
@@ -128,7 +135,11 @@ fn check_config(args: &RunArgs) -> anyhow::Result<Exit> {
     let config = load(args)?;
     let network = network(&config)?;
     let clients = run::load_clients(&config, &Clock::System, &ClientMetrics::unregistered())?;
+    let policy = policy::configured(&config)?;
     print!("{}", config.effective());
+    if let Some(policy) = policy {
+        print!("\n{}", policy::summary_of(&policy, Some(&config)));
+    }
     for warning in clients.warnings() {
         eprintln!("warning: {warning}");
     }

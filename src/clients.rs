@@ -20,13 +20,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use prometheus::IntCounter;
 
 use crate::clock::Clock;
+use crate::judgement::{ClientNames, Origin, Place};
 use crate::logging::LogLimit;
 use crate::metrics::{ClientMetrics, Verdict};
 
@@ -56,6 +57,7 @@ pub struct Client {
     name: String,
     addresses: Vec<AddressRange>,
     answered: [IntCounter; Verdict::ALL.len()],
+    place: OnceLock<Place>,
 }
 
 impl Client {
@@ -67,6 +69,11 @@ impl Client {
     /// Counts one signing request of its own.
     pub fn answered(&self, verdict: Verdict) {
         self.answered[verdict as usize].inc();
+    }
+
+    /// Its place among `names`, for judgements: looked up once.
+    pub fn place(&self, names: &ClientNames) -> &Place {
+        self.place.get_or_init(|| names.place(&self.name))
     }
 
     fn may_come_from(&self, peer: SocketAddr) -> bool {
@@ -247,6 +254,7 @@ impl Clients {
             addresses: configured.map(|client| client.addresses.clone()).unwrap_or_default(),
             answered: Verdict::ALL
                 .map(|verdict| self.metrics.requests.with_label_values(&[name, verdict.as_str()])),
+            place: OnceLock::new(),
         });
         named.insert(name.to_owned(), Arc::clone(&client));
         client
@@ -264,6 +272,7 @@ impl fmt::Debug for Clients {
 pub struct Session {
     clients: Arc<Clients>,
     peer: SocketAddr,
+    origin: Origin,
     listener: Option<Arc<Client>>,
     verified: Verified,
     standing: RefCell<Standing>,
@@ -281,12 +290,18 @@ impl Session {
         let access = clients.access.load();
         let standing = access.standing(peer, listener.as_ref(), &verified, clients.clock.now());
         drop(access);
-        Self { clients, peer, listener, verified, standing: RefCell::new(standing) }
+        let origin = Origin::new(peer.ip(), verified.certificates.first());
+        Self { clients, peer, origin, listener, verified, standing: RefCell::new(standing) }
     }
 
     /// Where it comes from.
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Where it comes from, as judgements see it.
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// Whose request this is, with its `Authorization` header.

@@ -136,6 +136,11 @@ impl SlotClock {
         self.genesis_ns.saturating_add(slot.0.saturating_mul(self.slot_ns))
     }
 
+    /// How long ago the present slot began; before genesis, nothing.
+    pub fn into_slot(&self, now: Now) -> Duration {
+        Duration::from_nanos(now.unix_ns.saturating_sub(self.start_unix_ns(self.slot(now))))
+    }
+
     /// How long a slot lasts.
     pub fn slot_duration(&self) -> Duration {
         Duration::from_nanos(self.slot_ns)

@@ -23,6 +23,7 @@ pub use self::effective::{Origin, Setting};
 pub use self::groups::{KeyGroup, KeyGroups, KeySelection};
 pub use self::listeners::{EntranceConfig, ListenerConfig};
 pub use self::notes::Note;
+pub use self::policy::PolicyConfig;
 pub use self::problem::{ConfigError, Place, Problem, ProblemKind};
 pub use self::tracing::TracingConfig;
 pub use self::upstream::{REPLICAS_MAX, UpstreamConfig, UpstreamTls, UpstreamsConfig, is_https};
@@ -39,6 +40,7 @@ mod hex;
 mod listeners;
 mod load;
 mod notes;
+pub mod policy;
 mod problem;
 mod raw;
 mod redact;
@@ -76,6 +78,8 @@ pub struct Config {
     pub slashing: SlashingConfig,
     /// `[[groups]]`: keys that may do more than attest and propose.
     pub groups: KeyGroups,
+    /// `[policy]`: what is judged by.
+    pub policy: PolicyConfig,
     /// `[limits]`: the bounds of the process.
     pub limits: Limits,
     /// `[log]`: what is logged, and how.

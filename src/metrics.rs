@@ -11,6 +11,7 @@ use prometheus::{
     TextEncoder,
 };
 
+pub use self::policy::{LEVELS, PolicyMetrics};
 use self::process::ProcessCollector;
 pub use self::summary::Summary;
 pub use self::upstream::{ReplicaMetrics, UpstreamMetrics, UpstreamSetMetrics};
@@ -19,6 +20,7 @@ use crate::limits::DutyClass;
 
 mod families;
 pub mod http;
+mod policy;
 mod process;
 mod summary;
 mod upstream;
@@ -165,6 +167,8 @@ pub struct Metrics {
     pub store: StoreMetrics,
     /// Who is asking.
     pub clients: ClientMetrics,
+    /// What step 6 has to say.
+    pub policy: PolicyMetrics,
     /// 1 while the kernel says that the clock is synchronised.
     pub clock_synchronised: IntGauge,
     /// Events, by name.
@@ -275,6 +279,7 @@ impl Metrics {
             verify: VerifyMetrics::new(&registry),
             store: StoreMetrics::new(&registry),
             clients: ClientMetrics::new(&registry),
+            policy: PolicyMetrics::new(&registry),
             clock_synchronised: families::CLOCK_SYNCHRONISED.gauge(&registry),
             events,
             trace: TraceMetrics::new(&registry),

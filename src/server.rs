@@ -29,6 +29,7 @@ pub mod stats;
 mod acceptor;
 mod connection;
 mod connections;
+mod dialect;
 mod worker;
 
 #[cfg(test)]

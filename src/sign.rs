@@ -7,7 +7,7 @@
 //! | 3 | compute root, content and time rules | `sign/content.rs` | 400 |
 //! | 4 | resolve | [`crate::validators`] | 404 |
 //! | 5 | check | `slashing_db`, under the key's lock | 412 |
-//! | 6 | judge | `sign/permissions.rs`, under the same lock | 412 |
+//! | 6 | judge | `sign/judge.rs`, `sign/permissions.rs`, under the same lock | 412 |
 //! | 7 | record | `slashing_db`'s recorder | 500 |
 //! | 8 | forward | [`crate::upstream`] | 500 |
 //! | 9 | report | here: one exit, never skipped | |
@@ -20,12 +20,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use slashing_db::{Recorder, Store};
-use tokio::time::timeout_at;
+use policy::Outcome;
+use slashing_db::{Permit, Recorder, Store};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::clients::Client;
 use crate::clock::{Clock, Now, SlotClock, deadline};
-use crate::eth::{Duty, Epoch, Network, PublicKey, Root, Signature, SigningRoot};
+use crate::eth::{Epoch, Network, PublicKey, Root, Signature};
+use crate::judgement::Judgement;
 use crate::limits::DutyClass;
 use crate::logging::LogLimit;
 use crate::metrics::{Metrics, Stage};
@@ -40,18 +42,21 @@ pub mod admission;
 mod bell;
 mod content;
 mod decide;
+mod explanation;
+pub mod judge;
 pub mod not_signed;
 pub mod permissions;
 mod report;
 
 use admission::{Admission, Admitted, Turns, class_of};
 use bell::Bell;
-pub use decide::Granted;
 use decide::decide;
+pub use decide::{Decided, Granted, Judged};
+use judge::{Ask, Asker, Pass};
 pub use not_signed::{Fault, NotSigned, Refusal, Rejection};
 use permissions::Permissions;
 use report::Account;
-pub use report::EVENTS;
+pub use report::{CLOCK_DISAGREEMENT, EVENTS, POLICY_ALARM};
 
 /// All that the path needs and all cores share.
 pub struct Gate {
@@ -69,6 +74,8 @@ pub struct Gate {
     pub store: Arc<Store>,
     /// The way to its disk.
     pub recorder: Recorder,
+    /// The policy, and what is normal.
+    pub judgement: Judgement,
     /// Exits and deposits.
     pub permissions: Permissions,
     /// How much is taken on at once.
@@ -97,6 +104,8 @@ pub struct Arrival<B> {
     pub peer: SocketAddr,
     /// The last segment of its path.
     pub identifier: String,
+    /// What is known of who sent it, beside the name.
+    pub asker: Asker,
     /// What it is called.
     pub trace: RequestTrace,
     /// Its body.
@@ -134,9 +143,9 @@ impl Path {
     where
         B: Future<Output = Result<ReceivedBody, BodyError>>,
     {
-        let Arrival { client, peer, identifier, trace, body } = arrival;
+        let Arrival { client, peer, identifier, asker, trace, body } = arrival;
         let mut account = Account::open(client, peer, &identifier, trace);
-        let result = self.try_sign(&identifier, body, &mut account).await;
+        let result = self.try_sign(&identifier, asker, body, &mut account).await;
         account.close(&self.gate, &result);
         result
     }
@@ -144,6 +153,7 @@ impl Path {
     async fn try_sign<B>(
         &self,
         identifier: &str,
+        asker: Asker,
         body: B,
         account: &mut Account,
     ) -> Result<Signed, NotSigned>
@@ -165,27 +175,29 @@ impl Path {
         let key: PublicKey = identifier.parse().map_err(|_| Rejection::BadIdentifier)?;
 
         let now = gate.clock.now();
+        account.came_at(now);
         let root = content::root(gate, &request, now, account.request_id())?;
         account.rooted(gate, root);
 
-        let row = match gate.validators.standing(&slashing_db::PublicKey(key.0)) {
-            Standing::Enrolled(row) => row,
-            Standing::Awaiting => return Err(Rejection::AwaitingEnrolment.into()),
-            Standing::Unknown => return Err(Rejection::UnknownKey.into()),
-        };
-        let granted = gate.decide(row, &request.duty, root, now)?;
-        drop(turn);
-        account.done(gate, Stage::Decide);
-
-        let permit = match granted {
-            Granted::AtOnce(permit) => permit,
-            Granted::Recorded(pending) => {
-                let durable = self.bell.hear(pending);
-                timeout_at(deadline, durable).await.map_err(|_| Fault::RecordTimeout)??
+        let row = gate.resolve(&key)?;
+        let source = asker.source(gate, account.client(), request.style);
+        let ask = Ask { duty: &request.duty, root, proofs: &request.proofs, source };
+        let judged = match gate.decide(row, &ask, now, Pass::First)? {
+            Decided::Granted(judged) => judged,
+            Decided::HoldUntil(until) => {
+                drop(turn); // others have theirs meanwhile
+                gate.hold(row, &ask, (now, until), deadline).await?
             }
         };
+        account.judged(judged.seen.group, judged.decision);
+        account.done(gate, Stage::Decide);
+
+        let permit = self.permit(judged.granted, deadline).await?;
         account.done(gate, Stage::Record);
 
+        let encode = |root: &_| {
+            request::encode(&request.duty, request.fork_info.as_ref(), root, &gate.network)
+        };
         let forwarded_at = gate.clock.now();
         let forward = Forward {
             row,
@@ -197,17 +209,35 @@ impl Path {
             slot: gate.slots.slot(now),
             deadline,
             trace: account.outgoing(),
-            encode: &|root| {
-                request::encode(&request.duty, request.fork_info.as_ref(), root, &gate.network)
-            },
+            encode: &encode,
         };
         let forwarded = self.upstream.forward(permit, &gate.in_flight, forward).await?;
         account.forwarded(gate, &forwarded);
+        judge::learn(gate, row, &judged.seen, &OF_ONE_SIGNER);
         Ok(Signed { signature: forwarded.signature })
+    }
+
+    /// The permit, once its record is on disk.
+    async fn permit(&self, granted: Granted, deadline: Instant) -> Result<Permit, NotSigned> {
+        match granted {
+            Granted::AtOnce(permit) => Ok(permit),
+            Granted::Recorded(pending) => {
+                let durable = self.bell.hear(pending);
+                Ok(timeout_at(deadline, durable).await.map_err(|_| Fault::RecordTimeout)??)
+            }
+        }
     }
 }
 
 impl Gate {
+    fn resolve(&self, key: &PublicKey) -> Result<RowIndex, Rejection> {
+        match self.validators.standing(&slashing_db::PublicKey(key.0)) {
+            Standing::Enrolled(row) => Ok(row),
+            Standing::Awaiting => Err(Rejection::AwaitingEnrolment),
+            Standing::Unknown => Err(Rejection::UnknownKey),
+        }
+    }
+
     /// Steps 5, 6 and 7: all that the path does between knowing what is asked and forwarding it.
     /// A simulation drives it too, which has neither sockets nor a signer.
     ///
@@ -216,11 +246,29 @@ impl Gate {
     pub fn decide(
         &self,
         row: RowIndex,
-        duty: &Duty,
-        root: SigningRoot,
+        ask: &Ask<'_>,
         now: Now,
-    ) -> Result<Granted, NotSigned> {
-        decide(self, row, duty, root, now)
+        pass: Pass,
+    ) -> Result<Decided, NotSigned> {
+        decide(self, row, ask, now, pass)
+    }
+
+    /// Waits until a moment of Unix time, in milliseconds, and no longer than leaves time for the
+    /// signer; then steps 5, 6 and 7 once more, by what is known then.
+    async fn hold(
+        &self,
+        row: RowIndex,
+        ask: &Ask<'_>,
+        (now, until_unix_ms): (Now, u64),
+        deadline: Instant,
+    ) -> Result<Judged, NotSigned> {
+        let wait = until_unix_ms.saturating_sub(now.unix_ns / 1_000_000);
+        let until = crate::clock::deadline(Duration::from_millis(wait));
+        sleep_until(until.min(deadline - self.budget / 2)).await;
+        match self.decide(row, ask, self.clock.now(), Pass::AfterHold)? {
+            Decided::Granted(judged) => Ok(judged),
+            Decided::HoldUntil(_) => Err(Fault::Bug("a request was to be held twice").into()),
+        }
     }
 
     fn admit(&self, class: DutyClass) -> Result<Admitted<'_>, Fault> {
@@ -237,3 +285,6 @@ impl Gate {
         Epoch(self.slots.epoch(now).0.saturating_sub(self.min_target_age_epochs))
     }
 }
+
+/// A signer that holds the whole key: there are no shares to tell apart.
+const OF_ONE_SIGNER: Outcome = Outcome { shares: None, chosen_by_gate: false };

@@ -13,8 +13,10 @@ use slashing_db::{
 };
 
 use crate::clock::{Clock, ClockHealth, ManualClock, Now, SlotClock};
+use crate::config::KeyGroups;
 use crate::enrolment::Declarations;
 use crate::eth::{Network, Root};
+use crate::judgement::{BaselineTable, Judgement, Kept};
 use crate::validators::{Standing, Validator, Validators};
 
 pub(crate) const GENESIS: u64 = 1_700_000_000;
@@ -106,6 +108,11 @@ impl Rig {
         };
         self.validators.with(row, look)
     }
+}
+
+/// The built-in policy, over nothing that was kept.
+pub(crate) fn judgement() -> Judgement {
+    Judgement::new(KeyGroups::default(), &network(), BaselineTable::default(), Kept::default())
 }
 
 pub(crate) fn store_now(slots: SlotClock, now: Now) -> slashing_db::Now {

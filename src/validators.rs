@@ -16,6 +16,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use slashing_db::{PublicKey, Watermarks};
 
+use crate::judgement::Baseline;
+
 use rows::Rows;
 
 mod rows;
@@ -29,6 +31,8 @@ pub struct Validator {
     pub watermarks: Watermarks,
     /// Set when a request panicked while it held this key: its state in memory may be half-done.
     pub halted: bool,
+    /// What is normal for it.
+    pub baseline: Baseline,
 }
 
 /// Whether a key may sign.
@@ -197,7 +201,7 @@ impl Validators {
     /// As [`insert`](Self::insert).
     pub fn add(&self, watermarks: Watermarks) {
         let public_key = *watermarks.public_key();
-        let validator = Validator { watermarks, halted: false };
+        let validator = Validator { watermarks, halted: false, baseline: Baseline::default() };
         let status = validator.status();
         let _adding = self.adding.lock();
         self.rows.add(validator);
@@ -308,6 +312,11 @@ impl Validators {
     /// Looks at every key, each under its lock, in the order of enrolment.
     pub fn for_each(&self, mut look: impl FnMut(&Validator)) {
         self.rows.for_each(|_, validator| look(validator));
+    }
+
+    /// The place of every key that is enrolled by now, in the order of enrolment.
+    pub fn row_indices(&self) -> impl Iterator<Item = RowIndex> + use<> {
+        (0..u32::try_from(self.rows.len()).unwrap_or(u32::MAX)).map(RowIndex)
     }
 
     fn publish(&self) {

@@ -5,7 +5,7 @@
 pub(crate) enum Label {
     /// Honest, by its scenario B1 to B18: a refusal is a false one.
     Benign(u8),
-    /// Honest, of the scenarios that the gate excludes: B6, and B9 where the prefix is not enrolled.
+    /// Honest, of the scenarios that the gate excludes: B6, and B9 with a prefix not enrolled.
     Excluded(u8),
     /// A harmful request of this attack.
     Attack(u32),

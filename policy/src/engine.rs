@@ -53,6 +53,18 @@ impl Engine {
     ) {
     }
 
+    /// Judges an answer before it is released: which shares signed is not known earlier. Reads, and
+    /// changes nothing; what it refuses is withheld, and not learned from.
+    pub fn judge_answer(
+        &self,
+        _policy: &Policy,
+        _key: &KeyState,
+        _seen: &Observation,
+        _out: &Outcome,
+    ) -> Decision {
+        Decision::default()
+    }
+
     /// Learns from a signature that was released.
     pub fn learn(
         &self,

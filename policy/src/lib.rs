@@ -12,19 +12,22 @@
 //! | `decision.rs` | the verdict with its reasons, which add up |
 //! | `engine.rs` | judge, admit, learn, tick |
 //! | `key.rs` | the state of one key, packed |
+//! | `sequential.rs` | what adds up: timing, shares, rates |
 //!
 //! # One request
 //! [`Engine::judge`] reads and changes nothing. [`Engine::attempted`] notes that it was asked,
 //! refused or not. [`Engine::admit`] runs under the same key lock when nothing refused: the lease
 //! is taken and the budgets are spent before anything is forwarded, so that two who ask at once
-//! cannot both be the first. [`Engine::learn`] runs once a signature was released; statistics learn
-//! from nothing else.
+//! cannot both be the first. [`Engine::judge_answer`] may withhold the signature that came back,
+//! for who made it is not known earlier. [`Engine::learn`] runs once a signature was released;
+//! statistics learn from nothing else.
 
 pub mod decision;
 pub mod engine;
 pub mod key;
 pub mod observation;
 pub mod rule;
+pub mod sequential;
 pub mod settings;
 
 pub use decision::{Decision, Evidence, Finding, Level, Term, Terms, Verdict};

@@ -7,7 +7,7 @@ use crate::{ClientIndex, DutyType, Mode, Rule};
 pub struct GroupIndex(pub u16);
 
 /// The whole policy. Replaced as a whole or not at all.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policy {
     /// The policy of each key group; every key belongs to one.
     pub groups: Vec<GroupPolicy>,
@@ -50,7 +50,7 @@ impl Default for Chain {
 }
 
 /// What holds for the keys of one group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct GroupPolicy {
     /// Its name.
     pub name: String,
@@ -112,7 +112,7 @@ pub struct Permission {
 }
 
 /// What holds for one named client.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientPolicy {
     /// Its name.
     pub name: String,

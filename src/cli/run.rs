@@ -50,6 +50,7 @@ use self::verification::verifier;
 mod access;
 mod end;
 mod hand_over;
+mod judgement;
 mod listeners;
 mod signers;
 mod threads;
@@ -87,6 +88,7 @@ impl Prepared {
     /// All that is wrong with it.
     pub(super) fn load(args: &RunArgs) -> anyhow::Result<Self> {
         let config = super::load(args)?;
+        super::policy::configured(&config)?;
         #[cfg(feature = "bench-nosync")]
         require_loopback(&config)?;
         logging::init(&config.log)?;
@@ -138,6 +140,7 @@ pub(super) fn serve_until_the_end(
     watch_access(&clients)?;
     let discovery = Arc::new(Discovery::new(Arc::new(signers)));
     keep_lease(&gate, slots, ends.clone())?;
+    judgement::keep(&gate)?;
     let terms = Terms {
         drain_timeout_ms: config.limits.drain_timeout_ms,
         supervised: notify.is_to_somebody(),
@@ -218,6 +221,7 @@ fn assemble(
 ) -> anyhow::Result<Gate> {
     let genesis = network.genesis().context("the genesis of the network is not known")?;
     let validators = Validators::new(watermarks);
+    let judgement = judgement::judgement(config, &network, &validators, slots, &Clock::System);
     Ok(Gate {
         genesis_validators_root: genesis.validators_root,
         network,
@@ -225,6 +229,7 @@ fn assemble(
         slots,
         store: Arc::clone(store),
         recorder: store.recorder(),
+        judgement,
         permissions: Permissions::new(config.groups.clone(), &validators),
         admission: Admission::new(&config.limits),
         in_flight: InFlight::new(FINISHED_RESULTS_KEPT_SLOTS),

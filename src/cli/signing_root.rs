@@ -55,7 +55,7 @@ pub fn run(
 }
 
 fn root_of(line: &[u8], network: &Network) -> Result<SigningRoot, LineError> {
-    let SigningRequest { duty, fork_info, claimed_root } = request::parse(line)?;
+    let SigningRequest { duty, fork_info, claimed_root, .. } = request::parse(line)?;
     let asked_at = earliest_epoch(&duty, fork_info.as_ref());
     let root = signing_root(&duty, fork_info.as_ref(), claimed_root.as_ref(), network, asked_at)?;
     Ok(root)

@@ -44,6 +44,11 @@ impl AddressRange {
         }
     }
 
+    /// Its first address.
+    pub fn first(&self) -> IpAddr {
+        self.first
+    }
+
     /// How many bits its addresses share: the more, the more exact.
     pub fn prefix_bits(&self) -> u8 {
         self.prefix_bits

@@ -15,8 +15,8 @@ use super::problem::{Place, Problem, ProblemKind};
 use super::raw::{RawConfig, RawListen, RawLog, RawNetwork, RawSlashing};
 use super::{
     Config, ListenConfig, LogConfig, LogFormat, MetricsConfig, NETWORKS, NetworkConfig,
-    NetworkSource, SlashingConfig, Web3SignerConfig, clients, groups, hex, listeners, tls, tracing,
-    upstream, verify,
+    NetworkSource, SlashingConfig, Web3SignerConfig, clients, groups, hex, listeners, policy, tls,
+    tracing, upstream, verify,
 };
 use crate::limits::{Limits, LimitsError};
 
@@ -143,12 +143,13 @@ pub(super) fn config(
     let verify = verify::check(&mut checker, raw.verify);
     let slashing = slashing(&mut checker, raw.slashing);
     let groups = groups::check(&mut checker, raw.groups);
+    let policy = policy::check(&mut checker, raw.policy);
     let log = log(&mut checker, raw.log);
     let tracing = tracing::check(&mut checker, raw.tracing);
     let web3signer = Web3SignerConfig {
         compat_mismatch_500: raw.web3signer.compat_mismatch_500.unwrap_or(false),
     };
-    let sections = (network, listen, metrics, upstreams, verify, slashing, log);
+    let sections = (network, listen, metrics, upstreams, verify, slashing, policy, log);
     match sections {
         (
             Some(network),
@@ -157,6 +158,7 @@ pub(super) fn config(
             Some(upstreams),
             Some(verify),
             Some(slashing),
+            Some(policy),
             Some(log),
         ) if checker.problems.is_empty() => Ok(Config {
             network,
@@ -169,6 +171,7 @@ pub(super) fn config(
             verify,
             slashing,
             groups,
+            policy,
             limits,
             log,
             tracing,

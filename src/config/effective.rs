@@ -6,7 +6,7 @@ use std::fmt;
 use toml::Value;
 
 use super::groups::KeySelection;
-use super::{Config, KeyGroup, LogFormat, NetworkSource};
+use super::{Config, KeyGroup, LogFormat, NetworkSource, SlashingConfig};
 use super::{clients, fields, hex, listeners, redact, tls};
 
 /// Where a value came from, the strongest last.
@@ -130,10 +130,7 @@ impl Config {
             upstream if upstream.starts_with("upstream.") => {
                 self.upstreams.value_of(upstream.strip_prefix("upstream.")?)
             }
-            "slashing.directory" => text(&self.slashing.directory.display()),
-            "slashing.witness" => text(&self.slashing.witness.display()),
-            "slashing.key_set" => text(&self.slashing.key_set),
-            "slashing.min_target_age_epochs" => integer(self.slashing.min_target_age_epochs),
+            path if path.starts_with("slashing.") => self.slashing.value_of(path),
             "log.format" => match self.log.format {
                 LogFormat::Plain => text(&"plain"),
                 LogFormat::Json => text(&"json"),
@@ -153,6 +150,9 @@ impl Config {
             "web3signer.compat_mismatch_500" => {
                 Some(Value::Boolean(self.web3signer.compat_mismatch_500))
             }
+            path if path.starts_with("policy.") => {
+                self.policy.value_of(path.strip_prefix("policy.")?)
+            }
             path if path.starts_with("verify.") => {
                 self.verify.value_of(path.strip_prefix("verify.")?)
             }
@@ -161,6 +161,20 @@ impl Config {
                 let limits = self.limits.named();
                 integer(limits.into_iter().find(|(field, _)| *field == limit)?.1)
             }
+        }
+    }
+}
+
+impl SlashingConfig {
+    fn value_of(&self, path: &str) -> Option<Value> {
+        match path {
+            "slashing.directory" => Some(self.directory.display().to_string().into()),
+            "slashing.witness" => Some(self.witness.display().to_string().into()),
+            "slashing.key_set" => Some(self.key_set.as_str().into()),
+            "slashing.min_target_age_epochs" => {
+                Some(i64::try_from(self.min_target_age_epochs).unwrap_or(i64::MAX).into())
+            }
+            _ => None,
         }
     }
 }

@@ -16,7 +16,7 @@ pub(super) enum Kind {
 }
 
 /// `section.field`, without those of `[limits]`, which all are integers.
-const FIELDS: [(&str, Kind); 47] = [
+const FIELDS: [(&str, Kind); 51] = [
     ("network.name", Kind::Text),
     ("network.config", Kind::Text),
     ("network.genesis_time", Kind::Integer),
@@ -57,6 +57,10 @@ const FIELDS: [(&str, Kind); 47] = [
     ("slashing.witness", Kind::Text),
     ("slashing.key_set", Kind::Text),
     ("slashing.min_target_age_epochs", Kind::Integer),
+    ("policy.file", Kind::Text),
+    ("policy.recording", Kind::Text),
+    ("policy.recording_segment_bytes", Kind::Integer),
+    ("policy.recording_segments_max", Kind::Integer),
     ("log.format", Kind::Text),
     ("log.level", Kind::Text),
     ("tracing.endpoint", Kind::Text),

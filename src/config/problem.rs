@@ -198,4 +198,35 @@ pub enum ProblemKind {
     NotAHeader { path: PathBuf, line: usize },
     #[error("{0}")]
     Limits(LimitsError),
+    #[error("no such key; here are {known}")]
+    UnknownKey { known: String },
+    #[error("is not {expected}")]
+    WrongType { expected: &'static str },
+    #[error("version {value} is not one that this gate reads; it reads {known}")]
+    PolicyVersion { value: u64, known: u64 },
+    #[error("no [[groups]] entry of the configuration is named `{name}`")]
+    NoSuchGroup { name: String },
+    #[error("no rule has this name{}", did_you_mean(nearest.as_deref()))]
+    NoSuchRule { nearest: Option<String> },
+    #[error("the key {key} is not in the store: enrol it first")]
+    NoSuchKey { key: String },
+    #[error("is named here for the second time")]
+    NamedTwice,
+    #[error("says neither what to allow nor what to deny")]
+    NeitherAllowNorDeny,
+    #[error("min ({min}) is above max ({max})")]
+    MinAboveMax { min: u64, max: u64 },
+    #[error("is not a moment with its offset, such as 2026-11-21T10:00:00Z (RFC 3339)")]
+    NotAMoment,
+    #[error("is not after `from`: the window would never be open")]
+    WindowEndsFirst,
+    #[error("names neither groups nor keys that it holds for")]
+    WindowOfNothing,
+    #[error("alert, hold and quarantine have to rise in this order")]
+    ThresholdOrder,
+    #[error(
+        "{range}: the gate tells networks apart, not the addresses in them: a prefix has {min} to \
+         {max} bits"
+    )]
+    PrefixBits { range: String, min: u8, max: u8 },
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::clients::RawClient;
 use super::listeners::RawListener;
+use super::policy::RawPolicy;
 use super::tls::RawTls;
 use super::tracing::RawTracing;
 use super::upstream::{RawUpstream, RawUpstreamSet};
@@ -26,6 +27,7 @@ pub(super) struct RawConfig {
     pub(super) verify: RawVerify,
     pub(super) slashing: RawSlashing,
     pub(super) groups: Vec<RawGroup>,
+    pub(super) policy: RawPolicy,
     pub(super) limits: Limits,
     pub(super) log: RawLog,
     pub(super) tracing: RawTracing,

@@ -64,6 +64,21 @@ pub(crate) fn mix_in_length(root: &Root, length: usize) -> Root {
     Root(tree_hash::mix_in_length(&Hash256::from(root.0), length).0)
 }
 
+/// `is_valid_merkle_branch`, by generalized index: whether `branch`, the siblings from the leaf up,
+/// leads from `leaf` at `index` to `root`.
+pub fn is_valid_branch(leaf: &Root, branch: &[Root], index: u64, root: &Root) -> bool {
+    // As many siblings as the index has bits below its highest one.
+    if index.checked_ilog2().is_none_or(|depth| depth as usize != branch.len()) {
+        return false;
+    }
+    let up = |(node, index): (Root, u64), sibling: &Root| {
+        let parent =
+            if index & 1 == 1 { hash_pair(sibling, &node) } else { hash_pair(&node, sibling) };
+        (parent, index >> 1)
+    };
+    branch.iter().fold((*leaf, index), up).0 == *root
+}
+
 impl PublicKey {
     /// The hash tree root of the key as `Bytes48`.
     pub fn tree_hash_root(&self) -> Root {

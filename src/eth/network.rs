@@ -6,9 +6,11 @@ use super::types::{Epoch, Root, Slot, Version};
 
 mod builtin;
 mod config_yaml;
+mod due;
 mod fork;
 
 pub use builtin::BUILTIN_NAMES;
+pub use due::{DueBps, DueTimes};
 pub use fork::{ForkName, ScheduledFork, UnknownFork};
 
 /// The compile-time constants of the specification that roots depend on.
@@ -24,6 +26,8 @@ pub struct Preset {
     pub max_committees_per_slot: usize,
     /// `SYNC_COMMITTEE_SIZE`.
     pub sync_committee_size: usize,
+    /// `EPOCHS_PER_SYNC_COMMITTEE_PERIOD`.
+    pub epochs_per_sync_committee_period: u64,
 }
 
 impl Preset {
@@ -34,6 +38,7 @@ impl Preset {
         max_validators_per_committee: 2048,
         max_committees_per_slot: 64,
         sync_committee_size: 512,
+        epochs_per_sync_committee_period: 256,
     };
     /// The small preset of test networks.
     pub const MINIMAL: Self = Self {
@@ -42,6 +47,7 @@ impl Preset {
         max_validators_per_committee: 2048,
         max_committees_per_slot: 4,
         sync_committee_size: 32,
+        epochs_per_sync_committee_period: 8,
     };
     /// Gnosis Chain's preset.
     pub const GNOSIS: Self = Self {
@@ -50,6 +56,7 @@ impl Preset {
         max_validators_per_committee: 2048,
         max_committees_per_slot: 64,
         sync_committee_size: 512,
+        epochs_per_sync_committee_period: 512,
     };
     /// `SYNC_COMMITTEE_SUBNET_COUNT`, the same in every preset.
     pub const SYNC_COMMITTEE_SUBNET_COUNT: usize = 4;
@@ -81,6 +88,7 @@ pub struct Network {
     preset: Preset,
     genesis: Option<Genesis>,
     slot_duration: Duration,
+    due_times: DueTimes,
     /// In the order of the forks, beginning with phase0; epochs do not decrease.
     forks: Vec<ScheduledFork>,
 }
@@ -145,7 +153,8 @@ impl Network {
         slot_duration: Duration,
         forks: Vec<ScheduledFork>,
     ) -> Result<Self, NetworkError> {
-        let network = Self { name, preset, genesis: None, slot_duration, forks };
+        let due_times = DueTimes::USUAL;
+        let network = Self { name, preset, genesis: None, slot_duration, due_times, forks };
         network.check_schedule()?;
         Ok(network)
     }
@@ -174,6 +183,13 @@ impl Network {
     #[must_use]
     pub fn with_genesis(mut self, time: u64, validators_root: Root) -> Self {
         self.genesis = Some(Genesis { time, validators_root });
+        self
+    }
+
+    /// This network with duties that are due at other times.
+    #[must_use]
+    pub fn with_due_times(mut self, due_times: DueTimes) -> Self {
+        self.due_times = due_times;
         self
     }
 

@@ -129,6 +129,16 @@ families! {
         "Seconds until the witness lease lapses; at 0 nothing is signed.";
     WITNESS_GENERATION: Gauge "portcullis_witness_generation" []
         "Generation of the store in its witness: one more with every opening.";
+    POLICY_FINDINGS: Counter "portcullis_policy_findings_total" ["rule", "mode", "group"]
+        "Times that a rule of the policy had something to say, by its mode (monitor, enforce) and \
+         the key group.";
+    POLICY_LEVEL: Counter "portcullis_policy_level_total" ["level"]
+        "Judgements, by level: observe, alert, hold, refuse, quarantine, halt_rotation.";
+    POLICY_ALARMS: Counter "portcullis_policy_alarms_total" ["rule"]
+        "Alarms about a whole source, a key group or the fleet, by rule.";
+    CLOCK_DISAGREEMENT: Gauge "portcullis_clock_disagreement_seconds" []
+        "By how much the clients' duties lie outside their slots by the gate's clock (median); less \
+         than 0, they are early. Beside 0, one of the clocks is off.";
     CLOCK_SYNCHRONISED: Gauge "portcullis_clock_synchronised" []
         "1 while the kernel says that the clock is synchronised, else 0.";
     EVENTS: Counter "portcullis_events_total" ["event"]

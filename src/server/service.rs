@@ -9,10 +9,12 @@ use hyper::header::{ACCEPT, AUTHORIZATION, HOST};
 
 use super::Service;
 use super::body::Bodies;
+use super::dialect;
 use super::respond::{self, Answer, Compat};
 use crate::clients::{Client, Session};
 use crate::clock::Stopwatch;
 use crate::metrics::Stage;
+use crate::sign::judge::Asker;
 use crate::sign::{Arrival, Fault, NotSigned, Path};
 use crate::trace::{Ids, RequestTrace, X_REQUEST_ID};
 use crate::upstream::discovery::Discovery;
@@ -60,9 +62,11 @@ impl Api {
     ) -> Answer {
         let accept = request.headers().get_all(ACCEPT).iter();
         let format = Format::negotiate(accept.filter_map(|value| value.to_str().ok()));
+        let asker = Asker { origin: session.origin(), head: dialect::hash(request.headers()) };
         let body = self.bodies.read(request.into_body());
         let peer = session.peer();
-        let result = self.path.sign(Arrival { client, peer, identifier, trace, body }).await;
+        let arrival = Arrival { client, peer, identifier, asker, trace, body };
+        let result = self.path.sign(arrival).await;
         let respond = Stopwatch::start();
         let answer = respond::signing(&result, format, self.dialect.compat);
         self.path.gate().metrics.stage(Stage::Respond, respond.elapsed());

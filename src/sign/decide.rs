@@ -4,6 +4,7 @@
 //! for want of room; durability is awaited after it. A request that the rules refuse does not burn
 //! the watermark: the honest retry must not look like a double vote.
 
+use policy::{Decision, Observation};
 use slashing_db::{
     Bounds, Counted, CountedKind, Message, Pending, Permit, Place, Priority, RecordError,
     ReserveError, SignedAttestation, SignedBlock,
@@ -11,8 +12,8 @@ use slashing_db::{
 
 use super::Gate;
 use super::admission::class_of;
+use super::judge::{Ask, Case, Opinion, Pass};
 use super::not_signed::{Fault, NotSigned, Refusal};
-use super::permissions::Permission;
 use crate::clock::Now;
 use crate::eth::{Duty, SigningRoot};
 use crate::limits::DutyClass;
@@ -27,52 +28,105 @@ pub enum Granted {
     Recorded(Pending),
 }
 
+/// What steps 5 to 7 say of a request that they do not refuse.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // the small one is rare, and an allocation costs more
+pub enum Decided {
+    /// It passed.
+    Granted(Judged),
+    /// It is to wait until this moment (milliseconds of Unix time) and to be decided anew: other
+    /// keys may have moved along by then.
+    HoldUntil(u64),
+}
+
+/// A duty that passed, and what step 6 thought of it.
+#[derive(Debug)]
+pub struct Judged {
+    /// The permit, or the promise of one.
+    pub granted: Granted,
+    /// What was seen.
+    pub seen: Observation,
+    /// What was thought.
+    pub decision: Decision,
+}
+
 pub(super) fn decide(
     gate: &Gate,
     row: RowIndex,
-    duty: &Duty,
-    root: SigningRoot,
+    ask: &Ask<'_>,
     now: Now,
-) -> Result<Granted, NotSigned> {
-    let Some(message) = message(duty, root) else {
-        return gate.validators.with(row, |validator| {
-            active(validator)?;
-            let permit = validator
-                .watermarks
-                .permit(duty.domain_type().0, slashing_db::SigningRoot(root.0))?;
-            Ok(Granted::AtOnce(permit))
-        });
+    pass: Pass,
+) -> Result<Decided, NotSigned> {
+    let mut case = Case::new(gate, row, ask, now, pass);
+    let Some(message) = message(ask.duty, ask.root) else {
+        return gate.validators.with(row, |validator| permit(&mut case, validator, ask));
     };
-    let place = reserve(gate, duty)?;
-    gate.validators.with(row, |validator| record(gate, validator, duty, &message, now, place))
+    let place = reserve(gate, ask.duty)?;
+    let bounds = bounds(gate, now);
+    gate.validators
+        .with(row, |validator| record(&mut case, validator, ask, &message, bounds, place))
 }
 
-fn record(
-    gate: &Gate,
+/// A duty that is not slashable.
+fn permit(
+    case: &mut Case<'_>,
     validator: &mut Validator,
-    duty: &Duty,
-    message: &Message,
-    now: Now,
-    place: Place,
-) -> Result<Granted, NotSigned> {
+    ask: &Ask<'_>,
+) -> Result<Decided, NotSigned> {
     active(validator)?;
-    let public_key = *validator.watermarks.public_key();
+    let Validator { watermarks, baseline, .. } = validator;
+    case.open(watermarks.public_key(), baseline, ask);
+    let root = slashing_db::SigningRoot(ask.root.0);
+    let permit = watermarks.permit(ask.duty.domain_type().0, root);
+    let permit = permit.inspect_err(|_| case.is_not_safe(baseline))?;
+    let decision = match case.judge(baseline, false)? {
+        Opinion::Allow(decision) => decision,
+        Opinion::HoldUntil(until) => return Ok(Decided::HoldUntil(until)),
+    };
+    case.admit(baseline);
+    Ok(Decided::Granted(Judged { granted: Granted::AtOnce(permit), seen: case.seen(), decision }))
+}
+
+/// A duty that only the store may permit.
+fn record(
+    case: &mut Case<'_>,
+    validator: &mut Validator,
+    ask: &Ask<'_>,
+    message: &Message,
+    mut bounds: Bounds,
+    place: Place,
+) -> Result<Decided, NotSigned> {
+    active(validator)?;
+    let Validator { watermarks, baseline, .. } = validator;
+    let public_key = *watermarks.public_key();
+    case.open(&public_key, baseline, ask);
     let permission = match message {
         Message::Attestation(_) | Message::Block(_) => None,
-        Message::Counted(counted) => Some(gate.permissions.find(counted.kind, &public_key)),
+        Message::Counted(counted) => Some(case.permissions().find(counted.kind, &public_key)),
     };
-    let checked = validator.watermarks.check(message, &bounds(gate, now, permission.as_ref()))?;
+    if let Some(Some(permission)) = &permission {
+        bounds.counted_max = permission.per_key_max();
+    }
+    let checked = watermarks.check(message, &bounds);
+    let checked = checked.inspect_err(|_| case.is_not_safe(baseline))?;
+    let decision = match case.judge(baseline, checked.is_repeat())? {
+        Opinion::Allow(decision) => decision,
+        Opinion::HoldUntil(until) => return Ok(Decided::HoldUntil(until)),
+    };
+    let kind = ask.duty.kind();
     let taken = match permission {
         None => None, // slashable: the store alone decides
-        Some(None) => return Err(Refusal::NotPermitted { kind: duty.kind() }.into()),
+        Some(None) => return Err(Refusal::NotPermitted { kind }.into()),
         Some(Some(_)) if checked.is_repeat() => None,
-        Some(Some(permission)) => Some(permission.take(duty.kind())?),
+        Some(Some(permission)) => Some(permission.take(kind)?),
     };
+    case.admit(baseline);
     let pending = checked.record(place);
     if let Some(taken) = taken {
         taken.spend();
     }
-    Ok(Granted::Recorded(pending))
+    let granted = Granted::Recorded(pending);
+    Ok(Decided::Granted(Judged { granted, seen: case.seen(), decision }))
 }
 
 fn active(validator: &Validator) -> Result<(), Refusal> {
@@ -113,16 +167,13 @@ fn message(duty: &Duty, root: SigningRoot) -> Option<Message> {
 
 /// What time allows to be recorded: the rules of step 3 have already said so to the client in their
 /// own words; this is the store's own line of defence against a poisoned watermark.
-fn bounds(gate: &Gate, now: Now, permission: Option<&Option<Permission<'_>>>) -> Bounds {
+fn bounds(gate: &Gate, now: Now) -> Bounds {
     let reach = now.after(gate.slots.slot_duration());
     Bounds {
         target_epoch_min: gate.target_epoch_min(now).0,
         target_epoch_max: gate.slots.epoch(reach).0,
         slot_max: gate.slots.slot(reach).0,
-        counted_max: match permission {
-            Some(Some(permission)) => permission.per_key_max(),
-            Some(None) | None => u32::MAX, // refused by the judgement, or not counted at all
-        },
+        counted_max: u32::MAX, // refused by the judgement, or not counted at all
     }
 }
 

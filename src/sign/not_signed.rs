@@ -9,6 +9,7 @@ use std::sync::Arc;
 use slashing_db::{LeaseLapsed, NotSafe, RecordError};
 use thiserror::Error;
 
+use super::judge::PolicyRefusal;
 use crate::eth::{DutyKind, Epoch, Root, RootError, Slot, Version};
 use crate::limits::DutyClass;
 use crate::metrics::Verdict;
@@ -52,6 +53,12 @@ pub enum Refusal {
         /// Its configured total.
         max: u32,
     },
+    /// A rule of the policy.
+    #[error(
+        "{} ({}): {} is {}, expected {}", .0.finding.rule.as_str(), .0.finding.rule.number(),
+        .0.finding.evidence.what, .0.finding.evidence.observed, .0.finding.evidence.expected
+    )]
+    Policy(Box<PolicyRefusal>),
     /// The gate met a fault of its own while it held this key, and stopped the key until a restart.
     #[error("this key is halted after an internal fault; restart the gate and report the fault")]
     Halted,
@@ -265,6 +272,7 @@ impl Refusal {
             Self::Slashable(not_safe) => not_safe.code(),
             Self::NotPermitted { .. } => "not_permitted",
             Self::GroupExhausted { .. } => "group_exhausted",
+            Self::Policy(refusal) => refusal.finding.rule.as_str(),
             Self::Halted => "halted",
         }
     }

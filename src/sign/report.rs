@@ -3,15 +3,19 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use policy::{Decision, GroupIndex};
+
 use super::{Fault, Gate, NotSigned, Refusal, Rejection, Signed};
 use crate::clients::Client;
-use crate::clock::Stopwatch;
-use crate::eth::{Duty, DutyKind, SigningRoot};
+use crate::clock::{Now, Stopwatch};
+use crate::eth::{Duty, DutyKind, SigningRoot, Slot};
 use crate::metrics::{Stage, Verdict};
 use crate::trace::{RequestId, RequestTrace, TraceHeaders};
 use crate::upstream::verify::{BAD_SIGNATURE, VERIFY_FAILED};
 use crate::upstream::{Forwarded, UpstreamFault};
 use crate::web3signer::request::SigningRequest;
+
+mod findings;
 
 /// What has become known of a request on its way.
 pub(super) struct Account {
@@ -22,6 +26,8 @@ pub(super) struct Account {
     times: Times,
     root: Option<SigningRoot>,
     joined: bool,
+    came_at: Option<Now>,
+    judged: Option<(GroupIndex, Decision)>,
     trace: RequestTrace,
     whole: Stopwatch,
     stage: Stopwatch,
@@ -53,6 +59,8 @@ impl Account {
             times: Times::default(),
             root: None,
             joined: false,
+            came_at: None,
+            judged: None,
             trace,
             whole,
             stage,
@@ -91,6 +99,21 @@ impl Account {
         self.done(gate, Stage::Forward);
     }
 
+    /// When it came, by the clock that its duty is held against.
+    pub(super) fn came_at(&mut self, now: Now) {
+        self.came_at = Some(now);
+    }
+
+    /// What policy thought of a request that passed.
+    pub(super) fn judged(&mut self, group: GroupIndex, decision: Decision) {
+        self.judged = Some((group, decision));
+    }
+
+    /// Whose it is.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// What the request is called.
     pub(super) fn request_id(&self) -> &RequestId {
         &self.trace.request_id
@@ -110,6 +133,8 @@ impl Account {
         gate.metrics.answered(kind, verdict, code, self.whole.elapsed());
         self.client.answered(verdict);
         self.count(gate, result);
+        self.testify(gate, result);
+        findings::report(&self, gate, result);
         match result {
             Ok(_) => self.log_signed(),
             Err(not_signed) => self.log_not_signed(gate, not_signed),
@@ -134,6 +159,41 @@ impl Account {
         }
         if let Err(not_signed) = result {
             metrics.events.with_label_values(&[event(not_signed)]).inc();
+        }
+    }
+
+    /// Notes what a duty for an enrolled key says of the time, also where the time was its fault.
+    fn testify(&self, gate: &Gate, result: &Result<Signed, NotSigned>) {
+        let says_something = match result {
+            Ok(_) => true,
+            Err(NotSigned::Rejected(rejection)) => {
+                matches!(rejection, Rejection::FutureDuty { .. } | Rejection::PastDuty { .. })
+            }
+            Err(NotSigned::Refused(_) | NotSigned::Failed(_)) => false,
+        };
+        let bound_to_its_slot = match self.kind {
+            Some(
+                DutyKind::Attestation
+                | DutyKind::Block
+                | DutyKind::BlockV2
+                | DutyKind::AggregateAndProof
+                | DutyKind::AggregateAndProofV2
+                | DutyKind::SyncCommitteeMessage
+                | DutyKind::SyncCommitteeContributionAndProof,
+            ) => self.times.slot,
+            Some(
+                DutyKind::RandaoReveal
+                | DutyKind::Deposit
+                | DutyKind::VoluntaryExit
+                | DutyKind::AggregationSlot
+                | DutyKind::SyncCommitteeSelectionProof
+                | DutyKind::ValidatorRegistration,
+            )
+            | None => None,
+        };
+        if let (true, Some(slot), Some(now)) = (says_something, bound_to_its_slot, self.came_at) {
+            let place = self.client.place(&gate.judgement.clients);
+            place.testimony.note(&gate.slots, Slot(slot), now);
         }
     }
 
@@ -202,6 +262,7 @@ impl Account {
                     reason = %not_signed,
                     cause = cause(not_signed),
                     attempts = attempts(not_signed),
+                    explanation = findings::explanation(gate, not_signed),
                     kind = self.kind.map(DutyKind::as_str),
                     pubkey = self.identifier,
                     root = self.root.map(tracing::field::display),
@@ -250,8 +311,23 @@ const FAILED: &str = "failed";
 const UPSTREAM_REFUSED: &str = "upstream_refused_after_permit";
 
 /// The names of the events that are counted.
-pub const EVENTS: [&str; 6] =
-    [REFUSED, REJECTED, FAILED, UPSTREAM_REFUSED, BAD_SIGNATURE, VERIFY_FAILED];
+pub const EVENTS: [&str; 9] = [
+    REFUSED,
+    REJECTED,
+    FAILED,
+    UPSTREAM_REFUSED,
+    BAD_SIGNATURE,
+    VERIFY_FAILED,
+    POLICY_FINDING,
+    POLICY_ALARM,
+    CLOCK_DISAGREEMENT,
+];
+/// A rule that is watched, or is not enforced, has something to say of a request that passed.
+const POLICY_FINDING: &str = "policy_finding";
+/// Something that concerns more than one key.
+pub const POLICY_ALARM: &str = "policy_alarm";
+/// The clients' duties do not lie in their slots by the gate's clock.
+pub const CLOCK_DISAGREEMENT: &str = "clock_disagreement";
 
 /// The chain of causes behind `error`, in one line.
 fn cause(error: &NotSigned) -> Option<String> {

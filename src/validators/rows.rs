@@ -22,8 +22,8 @@ const SHARDS: usize = 256;
 
 /// Empty until the row is given to a key, and filled for ever after.
 ///
-/// 208 bytes, and some ten in the index. The state of a key's baseline, when there is one, belongs
-/// into the row too, where the same lock and the same lines of memory hold it.
+/// 208 bytes and the state of the key's baseline, which the same lock and the same lines of memory
+/// hold; and some ten in the index.
 pub(super) type Row = Mutex<Option<Validator>>;
 type Chunks = Vec<Arc<[Row]>>;
 

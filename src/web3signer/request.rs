@@ -12,7 +12,7 @@ use crate::eth::duty::{
     ContributionAndProof, Deposit, RandaoReveal, SyncAggregatorSelectionData, SyncCommitteeMessage,
     ValidatorRegistration, VoluntaryExit,
 };
-use crate::eth::types::{Signature, Uint64};
+use crate::eth::types::{ExecutionAddress, Root, Signature, Uint64};
 use crate::eth::{Duty, DutyKind, ForkInfo, ForkName, SigningRoot};
 
 mod encode;
@@ -31,6 +31,67 @@ pub struct SigningRequest {
     pub fork_info: Option<ForkInfo>,
     /// The signing root that the client computed, if it says so.
     pub claimed_root: Option<SigningRoot>,
+    /// What the client proves of the block's body (Nimbus's `verifying-web3signer`).
+    pub proofs: Vec<BodyProof>,
+    /// How the client writes: the same for every type of duty.
+    pub style: Style,
+}
+
+/// A Merkle proof of one field of a block's body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BodyProof {
+    /// The field's generalized index in the body.
+    pub index: u64,
+    /// The siblings, from the leaf up.
+    pub branch: Vec<Root>,
+    /// The leaf, if the client says it.
+    pub leaf: Option<Root>,
+}
+
+/// How a client writes JSON, as far as it does not depend on what is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Style {
+    /// Which member comes first.
+    pub first: Member,
+    /// Whether white space follows the first colon.
+    pub is_spaced: bool,
+    /// Whether the client says what root it expects.
+    pub claims_root: bool,
+}
+
+/// A member of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Member {
+    /// `type`
+    Type,
+    /// `fork_info`
+    ForkInfo,
+    /// `signingRoot`
+    SigningRoot,
+    /// `signing_root`
+    SigningRootSnakeCase,
+    /// `proofs`
+    Proofs,
+    /// What is asked about, or a member that the dialect does not have.
+    Object,
+}
+
+impl Style {
+    fn of(body: &[u8], claims_root: bool) -> Self {
+        let after = |bytes: &[u8], byte: u8| bytes.iter().position(|it| *it == byte);
+        let name = after(body, b'"').map_or(&body[..0], |quote| &body[quote + 1..]);
+        let (name, rest) = name.split_at(after(name, b'"').unwrap_or(0));
+        let first = match name {
+            b"type" => Member::Type,
+            b"fork_info" => Member::ForkInfo,
+            b"signingRoot" => Member::SigningRoot,
+            b"signing_root" => Member::SigningRootSnakeCase,
+            b"proofs" => Member::Proofs,
+            _ => Member::Object,
+        };
+        let is_spaced = rest.get(2).is_some_and(u8::is_ascii_whitespace);
+        Self { first, is_spaced, claims_root }
+    }
 }
 
 /// Why a body is not a request: the client has to mend it.
@@ -104,6 +165,23 @@ struct Envelope {
     sync_aggregator_selection_data: Option<SyncAggregatorSelectionData>,
     contribution_and_proof: Option<Box<ContributionAndProof>>,
     validator_registration: Option<ValidatorRegistration>,
+    proofs: Option<Vec<RawProof>>,
+}
+
+/// One of `proofs`. What has no index proves nothing.
+#[derive(Deserialize)]
+struct RawProof {
+    index: Option<Uint64>,
+    proof: Option<Vec<Root>>,
+    value: Option<ProvenValue>,
+}
+
+/// A leaf: 32 bytes as they are, or an address, which is padded.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ProvenValue {
+    Leaf(Root),
+    Address(ExecutionAddress),
 }
 
 /// `beacon_block`: a whole block or a header, by `version`.
@@ -135,7 +213,8 @@ pub fn parse(body: &[u8]) -> Result<SigningRequest, RequestError> {
         Some(_) => return Err(RequestError::NotAnObject),
         None => return Err(RequestError::Empty),
     }
-    let envelope: Envelope = serde_json::from_slice(body).map_err(|error| explain(body, &error))?;
+    let mut envelope: Envelope =
+        serde_json::from_slice(body).map_err(|error| explain(body, &error))?;
     let kind = match &envelope.kind {
         Some(TypeName::Known(kind)) => *kind,
         Some(TypeName::NotSupported(kind)) => return Err(RequestError::NotSupported { kind }),
@@ -145,12 +224,26 @@ pub fn parse(body: &[u8]) -> Result<SigningRequest, RequestError> {
         None => return Err(RequestError::Missing { field: "type" }),
     };
     let claimed_root = envelope.claimed_root;
-    let fork_info = envelope.fork_info.filter(|_| kind.needs_fork_info());
+    let fork_info = envelope.fork_info.take().filter(|_| kind.needs_fork_info());
+    let proofs = envelope.proofs.take().unwrap_or_default();
+    let proofs = proofs.into_iter().filter_map(RawProof::into_proof).collect();
     let duty = envelope.duty(kind)?;
     if kind.needs_fork_info() && fork_info.is_none() {
         return Err(RequestError::MissingForkInfo { kind });
     }
-    Ok(SigningRequest { duty, fork_info, claimed_root })
+    let style = Style::of(body, claimed_root.is_some());
+    Ok(SigningRequest { duty, fork_info, claimed_root, proofs, style })
+}
+
+impl RawProof {
+    fn into_proof(self) -> Option<BodyProof> {
+        let Uint64(index) = self.index?;
+        let leaf = self.value.map(|value| match value {
+            ProvenValue::Leaf(leaf) => leaf,
+            ProvenValue::Address(address) => address.tree_hash_root(),
+        });
+        Some(BodyProof { index, branch: self.proof.unwrap_or_default(), leaf })
+    }
 }
 
 impl Envelope {

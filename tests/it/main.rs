@@ -21,6 +21,7 @@
 //! | seeded worlds of crashes, faults and hostile clients | `simulation` |
 //! | several signers: who is asked, and what one that fails costs | `replicas` |
 //! | time that a test turns: the feature `test-clock`, which `make test` has | `test_clock` |
+//! | the policy as a document | `policy_document` |
 //! | processes, requests and connections for all of them | `support` |
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
@@ -37,6 +38,7 @@ mod handover;
 mod lying_signer;
 mod one_live_copy;
 mod path;
+mod policy_document;
 mod replicas;
 mod request_names;
 mod scale;

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::hand_over::pass_on;
 use super::listeners::serve;
-use super::{End, store};
+use super::{End, judgement, store};
 use crate::cli::Exit;
 use crate::clients::Clients;
 use crate::clock::{Clock, SlotClock, Stopwatch};
@@ -73,6 +73,7 @@ impl Running {
     /// Stops accepting, finishes what was begun, closes the store in order.
     fn close(&self, server: Server) -> anyhow::Result<Exit> {
         self.stop(server);
+        self.close_baseline();
         self.gate
             .store
             .seal(store::now(self.slots, &self.clock))
@@ -95,6 +96,12 @@ impl Running {
         }
     }
 
+    /// What is normal goes to disk, and a successor may open its table.
+    fn close_baseline(&self) {
+        judgement::save(&self.gate, &self.clock);
+        self.gate.judgement.table.close();
+    }
+
     fn drain(&self, server: Server) -> (Drained, u64) {
         let watch = Stopwatch::start();
         let drained = server.drain(Duration::from_millis(self.config.limits.drain_timeout_ms));
@@ -111,10 +118,12 @@ impl Running {
 
     fn hand_over(&self, server: Server, successor: &Successor) -> anyhow::Result<Passed> {
         let stats = server.stats();
+        judgement::save(&self.gate, &self.clock); // most of it, while requests go on
         let stopped = self.clock.now();
         let drained = self.drain(server);
         if successor.is_there() {
             self.close_validated_keys();
+            self.close_baseline();
             let store = &self.gate.store;
             return pass_on(store, self.slots, &self.clock, successor, stopped, drained)
                 .map(Passed::On);

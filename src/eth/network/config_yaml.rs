@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{ForkName, Network, NetworkError, Preset, ScheduledFork};
+use super::due::BASIS_POINTS;
+use super::{DueBps, DueTimes, ForkName, Network, NetworkError, Preset, ScheduledFork};
 use crate::eth::types::{Epoch, parse_uint64};
 
 /// The keys that are read, each as text.
@@ -36,6 +37,14 @@ struct ConfigYaml {
     gloas_fork_epoch: Option<String>,
     heze_fork_version: Option<String>,
     heze_fork_epoch: Option<String>,
+    attestation_due_bps: Option<String>,
+    attestation_due_bps_gloas: Option<String>,
+    aggregate_due_bps: Option<String>,
+    aggregate_due_bps_gloas: Option<String>,
+    sync_message_due_bps: Option<String>,
+    sync_message_due_bps_gloas: Option<String>,
+    contribution_due_bps: Option<String>,
+    contribution_due_bps_gloas: Option<String>,
 }
 
 impl Network {
@@ -60,7 +69,8 @@ impl Network {
             serde_saphyr::from_str(text).map_err(|error| NetworkError::Yaml(Box::new(error)))?;
         let name = config.config_name.clone().unwrap_or_else(|| "unnamed".to_owned());
         let forks = config.forks()?;
-        Self::new(name, config.preset()?, config.slot_duration()?, forks)
+        let network = Self::new(name, config.preset()?, config.slot_duration()?, forks)?;
+        Ok(network.with_due_times(config.due_times()?))
     }
 }
 
@@ -85,6 +95,26 @@ impl ConfigYaml {
             Some(millis) if millis > 0 => Ok(Duration::from_millis(millis)),
             _ => Err(value(key, "a positive number", text)),
         }
+    }
+
+    /// When duties are due; the usual times where the file, being older, says nothing.
+    fn due_times(&self) -> Result<DueTimes, NetworkError> {
+        let before_gloas = [
+            &self.attestation_due_bps,
+            &self.aggregate_due_bps,
+            &self.sync_message_due_bps,
+            &self.contribution_due_bps,
+        ];
+        let from_gloas = [
+            &self.attestation_due_bps_gloas,
+            &self.aggregate_due_bps_gloas,
+            &self.sync_message_due_bps_gloas,
+            &self.contribution_due_bps_gloas,
+        ];
+        Ok(DueTimes {
+            before_gloas: due_bps("DUE_BPS", before_gloas, DueTimes::USUAL.before_gloas)?,
+            from_gloas: due_bps("DUE_BPS_GLOAS", from_gloas, DueTimes::USUAL.from_gloas)?,
+        })
     }
 
     /// The forks that have a version; a version without an epoch is a fork without a date.
@@ -130,6 +160,29 @@ impl ConfigYaml {
         };
         (version.as_deref(), epoch.as_deref())
     }
+}
+
+fn due_bps(
+    suffix: &str,
+    texts: [&Option<String>; 4],
+    usual: DueBps,
+) -> Result<DueBps, NetworkError> {
+    let bps = |name: &str, text: &Option<String>, usual: u64| match text.as_deref() {
+        None => Ok(usual),
+        Some(text) => match parse_uint64(text) {
+            Ok(bps) if bps <= BASIS_POINTS => Ok(bps),
+            Ok(_) | Err(_) => {
+                Err(value(&format!("{name}_{suffix}"), "at most 10000 basis points", text))
+            }
+        },
+    };
+    let [attestation, aggregate, sync_message, contribution] = texts;
+    Ok(DueBps {
+        attestation: bps("ATTESTATION", attestation, usual.attestation)?,
+        aggregate: bps("AGGREGATE", aggregate, usual.aggregate)?,
+        sync_message: bps("SYNC_MESSAGE", sync_message, usual.sync_message)?,
+        contribution: bps("CONTRIBUTION", contribution, usual.contribution)?,
+    })
 }
 
 fn required<'a>(key: &str, text: Option<&'a str>) -> Result<&'a str, NetworkError> {

@@ -58,6 +58,17 @@ impl ForkName {
         Self::Heze,
     ];
 
+    /// The generalized index of `execution_payload.fee_recipient` in a block's body: field 9 of up
+    /// to 16, and in it field 1 of up to 16, from Deneb on of up to 32. A blinded body has its
+    /// payload's header in the same place. From Gloas on the body has no payload (EIP-7732).
+    pub const fn fee_recipient_index(self) -> Option<u64> {
+        match self {
+            Self::Phase0 | Self::Altair | Self::Gloas | Self::Heze => None,
+            Self::Bellatrix | Self::Capella => Some((16 + 9) * 16 + 1),
+            Self::Deneb | Self::Electra | Self::Fulu => Some((16 + 9) * 32 + 1),
+        }
+    }
+
     /// The name as requests spell it in `version`, in upper case.
     pub const fn as_upper(self) -> &'static str {
         match self {

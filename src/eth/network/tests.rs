@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{BUILTIN_NAMES, ForkName, Network, NetworkError, Preset};
+use crate::eth::DutyKind;
 use crate::eth::types::{Epoch, Root, Slot, Version};
 
 fn devnet() -> String {
@@ -147,4 +148,28 @@ fn configurations_may_hold_more_and_other_spellings() {
     assert_eq!(network.genesis_fork_version(), Version([0, 0, 0xf7, 0xf7]));
     let minimal = Network::from_config_yaml(&devnet().replace("mainnet", "minimal")).unwrap();
     assert_eq!(*minimal.preset(), Preset::MINIMAL);
+}
+
+#[test]
+fn duties_are_due_by_the_fork_and_the_length_of_a_slot() {
+    let due = |network: &Network, kind, epoch| network.due(kind, Epoch(epoch)).as_millis();
+    let mainnet = Network::builtin("mainnet").unwrap();
+    let gloas = mainnet.clone().with_fork_epochs([(ForkName::Gloas, Epoch(500_000))]).unwrap();
+    assert_eq!(due(&mainnet, DutyKind::Attestation, 500_000), 3_999);
+    assert_eq!(due(&gloas, DutyKind::Attestation, 499_999), 3_999);
+    assert_eq!(due(&gloas, DutyKind::Attestation, 500_000), 3_000);
+    assert_eq!(due(&gloas, DutyKind::SyncCommitteeMessage, 500_000), 3_000);
+    assert_eq!(due(&gloas, DutyKind::AggregateAndProofV2, 499_999), 8_000);
+    assert_eq!(due(&gloas, DutyKind::SyncCommitteeContributionAndProof, 500_000), 6_000);
+    assert_eq!(due(&gloas, DutyKind::BlockV2, 500_000), 0);
+    let gnosis = Network::builtin("gnosis").unwrap();
+    assert_eq!(due(&gnosis, DutyKind::Attestation, 1), 1_666);
+    let text = format!("{}\nATTESTATION_DUE_BPS: 5000\nAGGREGATE_DUE_BPS_GLOAS: 1", devnet());
+    let own = Network::from_config_yaml(&text).unwrap();
+    assert_eq!(due(&own, DutyKind::Attestation, 0), 6_000);
+    let bad = Network::from_config_yaml(&text.replace("5000", "10001")).unwrap_err();
+    assert_eq!(
+        bad.to_string(),
+        r#"ATTESTATION_DUE_BPS: expected at most 10000 basis points, found "10001""#
+    );
 }

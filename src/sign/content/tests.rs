@@ -34,6 +34,7 @@ fn gate(gloas: Option<u64>) -> Gate {
         clock: rig.clock,
         slots: rig.slots,
         recorder: rig.store.recorder(),
+        judgement: crate::tests::judgement(),
         permissions: Permissions::default(),
         validators: Validators::new(Vec::new()),
         store: rig.store,

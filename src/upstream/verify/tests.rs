@@ -228,7 +228,7 @@ async fn a_panic_fails_its_batch_and_not_the_next_one() {
     assert_eq!(metrics.events.with_label_values(&[VERIFY_FAILED]).get(), 1);
 }
 
-/// Whether a test wants nothing to be verified, and whether the thread that verifies has come to it.
+/// Whether a test wants nothing verified, and whether the thread that verifies has come to it.
 #[derive(Debug, Default)]
 struct Stop {
     is_wanted: bool,

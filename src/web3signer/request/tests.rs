@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::vectors::{self, Vector};
-use super::{RequestError, SigningRequest, encode, parse};
-use crate::eth::{Duty, Epoch, ForkName, Network, signing_root};
+use super::{BodyProof, Member, RequestError, SigningRequest, Style, encode, parse};
+use crate::eth::{Duty, Epoch, ForkName, Network, Root, signing_root};
 
 const FORK_INFO: &str = r#""fork_info":{"fork":{"previous_version":"0x05000000",
     "current_version":"0x06000000","epoch":"411392"},"genesis_validators_root":
@@ -16,14 +16,14 @@ fn mainnet() -> Network {
 
 /// The root of a request made when Deneb had been reached.
 fn root(request: &SigningRequest, network: &Network) -> String {
-    let SigningRequest { duty, fork_info, claimed_root } = request;
+    let SigningRequest { duty, fork_info, claimed_root, .. } = request;
     let (fork_info, claimed) = (fork_info.as_ref(), claimed_root.as_ref());
     signing_root(duty, fork_info, claimed, network, Epoch(u64::MAX)).unwrap().to_string()
 }
 
 /// `encode` and `parse` undo each other, and the root stays the same.
 fn check_round_trip(request: &SigningRequest, network: &Network) {
-    let SigningRequest { duty, fork_info, claimed_root } = request;
+    let SigningRequest { duty, fork_info, claimed_root, .. } = request;
     let (info, claimed) = (fork_info.as_ref(), claimed_root.as_ref());
     let root = signing_root(duty, info, claimed, network, Epoch(u64::MAX)).unwrap();
     let body = encode(duty, info, &root, network);
@@ -348,4 +348,41 @@ fn a_message_about_a_bad_body_stays_short() {
         let error = parse(body.to_string().as_bytes()).unwrap_err().to_string();
         assert!(error.len() < 512, "{} bytes: {}", error.len(), &error[..200]);
     }
+}
+
+#[test]
+fn proofs_of_a_body_are_read_and_the_style_is_noted() {
+    let header = r#""beacon_block":{"version":"FULU","block_header":{"slot":"1","proposer_index":"1",
+        "parent_root":"$1","state_root":"$1","body_root":"$1"}}"#;
+    let proofs = r#""proofs":[{"index":"801","proof":["$1","$1"],"value":"$a"},
+        {"index":3,"proof":["$1"],"value":"$1"},{"index":"2","proof":[]},{}]"#;
+    let body = format!(r#"{{"type": "BLOCK_V2",{header},{FORK_INFO},{proofs}}}"#);
+    let body = body.replace("$1", &format!("0x{}", "11".repeat(32)));
+    let body = body.replace("$a", &format!("0x{}", "22".repeat(20)));
+    let request = parse(body.as_bytes()).unwrap();
+    let one = Root([0x11; 32]);
+    let mut address = [0; 32];
+    address[..20].fill(0x22);
+    let proof = |index, branch, leaf| BodyProof { index, branch, leaf };
+    assert_eq!(
+        request.proofs,
+        [
+            proof(801, vec![one, one], Some(Root(address))),
+            proof(3, vec![one], Some(one)),
+            proof(2, vec![], None),
+        ]
+    );
+    let spaced = Style { first: Member::Type, is_spaced: true, claims_root: false };
+    assert_eq!(request.style, spaced);
+    let style = |body: &str| parse(body.as_bytes()).unwrap().style;
+    let reveal = r#""randao_reveal":{"epoch":"1"}"#;
+    let root = format!(r#""signingRoot":"0x{}""#, "11".repeat(32));
+    let first = |body: &str| style(body).first;
+    assert_eq!(
+        first(&format!(r#"{{{reveal},"type":"RANDAO_REVEAL",{FORK_INFO}}}"#)),
+        Member::Object
+    );
+    let claiming = style(&format!(r#"{{{root},"type":"RANDAO_REVEAL",{FORK_INFO},{reveal}}}"#));
+    let expected = Style { first: Member::SigningRoot, is_spaced: false, claims_root: true };
+    assert_eq!(claiming, expected);
 }

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use policy::{GroupPolicy, Mode, Policy};
 use portcullis::clock::{Clock, ManualClock, Now, SlotClock};
 use portcullis::config::{Config, RunArgs};
 use portcullis::eth::Network;
+use portcullis::judgement::{BaselineTable, Judgement, Kept};
 use portcullis::logging::LogLimit;
 use portcullis::metrics::{LabelValues, Metrics};
 use portcullis::sign::admission::Admission;
@@ -30,6 +32,17 @@ pub(super) const EXITS_IN_ALL: usize = 9;
 const SECOND: u64 = 1_000_000_000;
 const GENESIS_S: u64 = 1_600_000_000;
 const GENESIS_VALIDATORS_ROOT: [u8; 32] = [4; 32];
+
+/// A judgement that says nothing: here the store alone is on trial.
+fn off() -> Judgement {
+    let network = Network::builtin("mainnet").unwrap();
+    let (table, kept) = (BaselineTable::default(), Kept::default());
+    let judgement = Judgement::new(CONFIG.groups.clone(), &network, table, kept);
+    let mut group = GroupPolicy::default();
+    group.modes.fill(Mode::Off);
+    judgement.publish(Policy { groups: vec![group], ..Policy::default() });
+    judgement
+}
 
 /// The configuration: every key may exit, but not often.
 static CONFIG: LazyLock<Config> = LazyLock::new(|| {
@@ -146,6 +159,7 @@ impl Machine {
             clock: Clock::Manual(self.clock.clone()),
             slots: self.slots,
             recorder: store.recorder(),
+            judgement: off(),
             permissions: Permissions::new(CONFIG.groups.clone(), &validators),
             validators,
             store,

@@ -6,9 +6,11 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use policy::{ClientIndex, Source};
 use portcullis::clock::ClockHealth;
 use portcullis::enrolment::{Declaration, Declarations, Keys};
-use portcullis::sign::Granted;
+use portcullis::sign::judge::{self as sign, Pass};
+use portcullis::sign::{Decided, Granted};
 use portcullis::validators::Standing;
 use slashing_db::testing::Fault;
 use slashing_db::witness::testing::Failure;
@@ -274,7 +276,8 @@ impl World {
             let Standing::Enrolled(row) = gate.validators.standing(key) else {
                 panic!("an enrolled key is forgotten");
             };
-            match gate.decide(row, &ask.duty, ask.root, self.machine.now()) {
+            let asked = sign::Ask { duty: &ask.duty, root: ask.root, proofs: &[], source: HERE };
+            match gate.decide(row, &asked, self.machine.now(), Pass::First).map(granted) {
                 Ok(Granted::Recorded(one)) => pending.push((ask.clone(), one)),
                 Ok(Granted::AtOnce(permit)) => self.leave(ask.clone(), permit),
                 Err(not_signed) => self.refuse(ask, not_signed.code()),
@@ -462,4 +465,13 @@ fn with_vote(file: &str, (source, target, root): (u64, u64, SigningRoot)) -> Str
     );
     assert!(file.contains(list), "{file}");
     file.replacen(list, &format!("{list}{vote}"), 1)
+}
+
+const HERE: Source = Source { client: ClientIndex(0), certificate: 0, dialect: 1, prefix: 1 };
+
+fn granted(decided: Decided) -> Granted {
+    match decided {
+        Decided::Granted(judged) => judged.granted,
+        Decided::HoldUntil(_) => panic!("nothing is held without a rule"),
+    }
 }

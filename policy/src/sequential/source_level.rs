@@ -1,0 +1,247 @@
+//! When a whole source signs, against the sources of its class in the same slot.
+//!
+//! The keys of a client that is late are late together, and no key of it stands out. Its median is
+//! compared with that of its class (clients that write requests alike, and so keep the same beat),
+//! or with the deadline where the class is too small. What is usual differs between slots whose
+//! block came before the deadline and those where the deadline was waited for: each has its own
+//! baseline. Most sources of a class at once are the network, not a source.
+
+use super::histogram::Histogram;
+use super::timing::SourceTiming;
+use super::{Bytes, LN_S_MAX, Scope, ln_e, step};
+
+/// The smallest p' of the test.
+const P_MIN: f32 = 1e-3;
+
+/// The weight of a slot in a source's location: half an hour, long after a shift was noticed.
+const LOCATION_RATE: f32 = 0.005;
+
+/// Slots before a baseline counts.
+const WARM_UP_SLOTS: u32 = 300;
+
+/// Other sources of a class without which it has no median that one of them cannot move.
+const OTHERS_MIN: usize = 3;
+
+/// A slot is one with an early block where the median lies so far before the deadline, in ms.
+const EARLY_MS: f32 = 100.0;
+
+/// Slots within which the sources of a class alarm together.
+const TOGETHER_SLOTS: u64 = 2;
+
+/// Slots after which a source that signed nothing does not count among those of its class.
+const ACTIVE_SLOTS: u64 = 64;
+
+/// A slot that a source has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Closed {
+    pub(super) slot: u64,
+    pub(super) median_ms: u16,
+    pub(super) due_ms: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Baseline {
+    slots: u32, // saturating
+    location_ms: f32,
+    deviations_ms: Histogram<1>,
+}
+
+/// The test of a whole source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceLevel {
+    baselines: [Baseline; 4], // against the class or the deadline, early block or not
+    ln_s: f32,
+    tested_slot: u64,
+    is_open: bool, // an incident: one for each time that the evidence rises, not one a slot
+}
+
+impl Default for SourceLevel {
+    fn default() -> Self {
+        let baseline = Baseline { slots: 0, location_ms: 0.0, deviations_ms: Histogram::new() };
+        let baselines = std::array::from_fn(|_| baseline.clone());
+        Self { baselines, ln_s: 0.0, tested_slot: 0, is_open: false }
+    }
+}
+
+/// A source that does not sign when it usually does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Incident {
+    /// The source's token.
+    pub source: u32,
+    /// Its class.
+    pub class: u64,
+    /// The slot in which the evidence was enough.
+    pub slot: u64,
+    /// The evidence, in nats.
+    pub ln_s: f32,
+    /// How far its median in this slot stood from where it usually does, in milliseconds.
+    pub late_ms: f32,
+    /// Whether most sources of the class did the same: then it is the network's doing.
+    pub is_network_event: bool,
+}
+
+impl SourceLevel {
+    /// The evidence gathered that the source does not sign when it usually does, in nats.
+    pub fn ln_s(&self, scope: Scope) -> f32 {
+        if self.tested_slot < scope.since_slot { 0.0 } else { self.ln_s.max(0.0) }
+    }
+
+    /// One slot more: by how much the source stood off, where that is enough evidence now.
+    fn test(
+        &mut self,
+        closed: Closed,
+        class_ms: Option<f32>,
+        limit: f32,
+        scope: Scope,
+    ) -> Option<f32> {
+        let (own, due) = (f32::from(closed.median_ms), closed.due_ms as f32);
+        let is_early = class_ms.unwrap_or(own) < due - EARLY_MS;
+        let place = usize::from(class_ms.is_none()) * 2 + usize::from(is_early);
+        let baseline = &mut self.baselines[place];
+        let off = own - class_ms.unwrap_or(due) - baseline.location_ms;
+        let is_warm = baseline.slots >= WARM_UP_SLOTS;
+        let p = baseline.deviations_ms.p_value(off.abs());
+        if baseline.slots > 0 {
+            baseline.deviations_ms.add(off.abs()); // the first deviates from nothing
+        }
+        baseline.slots = baseline.slots.saturating_add(1);
+        baseline.location_ms += LOCATION_RATE.max(1.0 / baseline.slots as f32) * off;
+        let before = self.ln_s(scope);
+        self.tested_slot = closed.slot;
+        self.ln_s = before;
+        if is_warm && !scope.rests {
+            self.ln_s = step(before, ln_e(p, P_MIN));
+        }
+        let was_open = self.is_open;
+        self.is_open = self.ln_s >= limit || was_open && self.ln_s > 0.0;
+        (self.is_open && !was_open).then_some(off)
+    }
+
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        for baseline in &self.baselines {
+            out.extend(baseline.slots.to_le_bytes());
+            out.extend(baseline.location_ms.to_le_bytes());
+            baseline.deviations_ms.put(out);
+        }
+        out.extend(self.ln_s.to_le_bytes());
+        out.extend(self.tested_slot.to_le_bytes());
+        out.push(u8::from(self.is_open));
+    }
+
+    pub(super) fn take(bytes: &mut Bytes<'_>) -> Option<Self> {
+        let mut level = Self::default();
+        for baseline in &mut level.baselines {
+            baseline.slots = bytes.u32()?;
+            baseline.location_ms = bytes.f32()?;
+            baseline.deviations_ms = Histogram::take(bytes)?;
+        }
+        level.ln_s = bytes.f32().filter(|ln_s| *ln_s <= LN_S_MAX)?;
+        level.tested_slot = bytes.u64()?;
+        level.is_open = bytes.u8()? == 1;
+        Some(level)
+    }
+}
+
+/// One slot of all sources: first [`note`](Self::note) each, then [`sort`](Self::sort) once, then
+/// [`test`](Self::test) each.
+#[derive(Clone, Debug)]
+pub struct Round {
+    slot: u64,
+    medians: Vec<(u64, u16)>, // class, median
+    active: Vec<u64>,         // the class of each source that signed of late
+}
+
+impl Round {
+    /// For the slot before the present one.
+    pub const fn ended_before(present_slot: u64) -> Self {
+        Self { slot: present_slot.saturating_sub(1), medians: Vec::new(), active: Vec::new() }
+    }
+
+    /// Ends the slot for a source and counts it among its class: the hash of its dialect.
+    pub fn note(&mut self, class: u64, source: &mut SourceTiming) {
+        let Some(closed) = source.close(self.slot + 1) else { return };
+        if closed.slot == self.slot {
+            self.medians.push((class, closed.median_ms));
+        }
+        if self.slot.saturating_sub(closed.slot) <= ACTIVE_SLOTS {
+            self.active.push(class);
+        }
+    }
+
+    /// All sources are noted.
+    pub fn sort(&mut self) {
+        self.medians.sort_unstable();
+        self.active.sort_unstable();
+    }
+
+    /// Tests a source that was noted. An incident where the evidence has come to be enough.
+    pub fn test(
+        &self,
+        class: u64,
+        token: u32,
+        source: &mut SourceTiming,
+        limit: f32,
+        scope: Scope,
+    ) -> Option<Incident> {
+        let closed = source.close(self.slot + 1).filter(|closed| closed.slot == self.slot)?;
+        let class_ms = self.others_median(class, closed.median_ms);
+        let late_ms = source.level.test(closed, class_ms, limit, scope)?;
+        Some(Incident {
+            source: token,
+            class,
+            slot: self.slot,
+            ln_s: source.level.ln_s,
+            late_ms,
+            is_network_event: false,
+        })
+    }
+
+    /// The median of the other sources of a class, where they are enough.
+    fn others_median(&self, class: u64, own: u16) -> Option<f32> {
+        let from = self.medians.partition_point(|entry| entry.0 < class);
+        let until = self.medians.partition_point(|entry| entry.0 <= class);
+        let all = &self.medians[from..until];
+        let others = all.len().saturating_sub(1);
+        if others < OTHERS_MIN {
+            return None;
+        }
+        let at = all.partition_point(|entry| entry.1 < own);
+        let other = |place: usize| f32::from(all[place + usize::from(place >= at)].1);
+        Some((other((others - 1) / 2) + other(others / 2)) / 2.0)
+    }
+
+    pub(super) fn active(&self, class: u64) -> usize {
+        let from = self.active.partition_point(|other| *other < class);
+        self.active.partition_point(|other| *other <= class) - from
+    }
+}
+
+/// Incidents wait two slots before they are told, to see whether the whole class has one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Incidents {
+    waiting: Vec<Incident>,
+}
+
+impl Incidents {
+    /// Takes those of this round, and gives those whose time is up.
+    pub fn settle(&mut self, round: &Round, new: Vec<Incident>) -> Vec<Incident> {
+        self.waiting.extend(new);
+        let classes: Vec<u64> = self.waiting.iter().map(|incident| incident.class).collect();
+        for incident in &mut self.waiting {
+            let alike = classes.iter().filter(|class| **class == incident.class).count();
+            // With one source of two there is no telling which of them is the network.
+            incident.is_network_event |= alike > 1 && alike * 2 >= round.active(incident.class);
+        }
+        let is_up = |incident: &Incident| round.slot >= incident.slot + TOGETHER_SLOTS;
+        let network: Vec<u64> = self
+            .waiting
+            .iter()
+            .filter(|i| is_up(i) && i.is_network_event)
+            .map(|incident| incident.class)
+            .collect();
+        let is_due = |incident: &Incident| is_up(incident) || network.contains(&incident.class);
+        let (due, waiting) = self.waiting.drain(..).partition(is_due);
+        self.waiting = waiting;
+        due
+    }
+}

@@ -1,0 +1,207 @@
+//! What step 6 judges by, as `run` sets it up, and the thread that keeps it: once a slot it rolls
+//! on what spans keys, once an epoch it writes what has changed, and new owners at once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use policy::{Alarm, Moment};
+use slashing_db::SideTableError;
+
+use crate::clock::{Clock, SlotClock, Stopwatch};
+use crate::config::Config;
+use crate::enrolment::with_causes;
+use crate::eth::Network;
+use crate::judgement::{BaselineTable, Judgement, Kept};
+use crate::sign::judge::moment;
+use crate::sign::{CLOCK_DISAGREEMENT, Gate, POLICY_ALARM};
+use crate::validators::{RowIndex, Validators};
+
+/// What was kept of the last run, or a beginning; the keys are given their states.
+pub(super) fn judgement(
+    config: &Config,
+    network: &Network,
+    validators: &Validators,
+    slots: SlotClock,
+    clock: &Clock,
+) -> Judgement {
+    let directory = directory(&config.slashing.directory);
+    let table = BaselineTable::open(&directory).unwrap_or_else(|error| {
+        tracing::warn!(
+            event = "baseline_not_kept",
+            directory = %directory.display(),
+            reason = with_causes(&error),
+            "the table of baselines cannot be opened; what is normal is learned anew. It may be \
+             deleted while the gate is stopped"
+        );
+        BaselineTable::default()
+    });
+    let watch = Stopwatch::start();
+    let kept = table.kept().and_then(|kept| Ok((kept, table.load(validators)?)));
+    let (kept, keys) = kept.unwrap_or_else(|error| {
+        tracing::warn!(
+            event = "baseline_damaged",
+            reason = with_causes(&error),
+            "the table of baselines cannot be read; what is normal is learned anew"
+        );
+        (Kept::default(), 0)
+    });
+    tracing::info!(
+        event = "baseline",
+        keys,
+        has_fleet = kept.engine.is_some(),
+        clients = kept.clients.len(),
+        took_ms = u64::try_from(watch.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "what is normal was loaded"
+    );
+    let (had_fleet, kept_at_ms) = (kept.engine.is_some(), kept.at_unix_ms);
+    let judgement = Judgement::new(config.groups.clone(), network, table, kept);
+    for client in &config.clients {
+        judgement.clients.index(&client.name);
+    }
+    let now = moment(slots, clock.now());
+    let epoch_ms = u64::try_from(slots.slot_duration().as_millis()).unwrap_or(u64::MAX)
+        * slots.slots_per_epoch();
+    if !had_fleet || now.unix_ms.saturating_sub(kept_at_ms) > EPOCHS_AWAY_MAX * epoch_ms {
+        judgement.engine.resumed(now);
+    }
+    judgement
+}
+
+/// Starts the thread that keeps `gate`'s baseline. It ends with the process.
+pub(super) fn keep(gate: &Arc<Gate>) -> anyhow::Result<()> {
+    let changes = gate.judgement.owner_changes();
+    let gate = Arc::clone(gate);
+    std::thread::Builder::new().name("baseline".to_owned()).spawn(move || {
+        let mut keeper =
+            Keeper { last: moment(gate.slots, gate.clock.now()), said_clients: 0, gate };
+        while keeper.wait(&changes) {}
+    })?;
+    Ok(())
+}
+
+/// Writes what has changed, while requests go on.
+pub(super) fn save(gate: &Gate, clock: &Clock) {
+    let watch = Stopwatch::start();
+    let now_ms = clock.now().unix_ns / 1_000_000;
+    if failed(gate.judgement.table.save(&gate.judgement, &gate.validators, now_ms)) {
+        return;
+    }
+    tracing::debug!(
+        event = "baseline_saved",
+        took_ms = u64::try_from(watch.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "what is normal was saved"
+    );
+}
+
+/// Beside the records, in a database of its own: it may be deleted while the gate is stopped.
+fn directory(slashing: &Path) -> PathBuf {
+    slashing.join("baseline")
+}
+
+struct Keeper {
+    gate: Arc<Gate>,
+    last: Moment,
+    said_clients: usize,
+}
+
+impl Keeper {
+    /// Waits for new owners or the next slot; says whether to go on.
+    fn wait(&mut self, changes: &Receiver<RowIndex>) -> bool {
+        match changes.recv_timeout(LOOK_INTERVAL) {
+            Ok(row) => {
+                self.save_clients();
+                let rows = std::iter::once(row).chain(changes.try_iter()).take(ROWS_PER_BATCH);
+                failed(self.gate.judgement.table.save_keys(&self.gate.validators, rows));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        let now = moment(self.gate.slots, self.gate.clock.now());
+        if now.slot != self.last.slot {
+            self.turn(now);
+            self.last = now;
+        }
+        true
+    }
+
+    fn turn(&self, now: Moment) {
+        let judgement = &self.gate.judgement;
+        if now.epoch > self.last.epoch + EPOCHS_AWAY_MAX {
+            judgement.engine.resumed(now); // suspended, or the clock was set
+        }
+        for alarm in judgement.engine.tick(&judgement.policy(), now) {
+            self.say(&alarm);
+        }
+        if now.epoch != self.last.epoch {
+            save(&self.gate, &self.gate.clock);
+            self.compare_clocks();
+        }
+    }
+
+    /// Before a lease names a place, the place has a name on disk.
+    fn save_clients(&mut self) {
+        let judgement = &self.gate.judgement;
+        let clients = judgement.clients.names().len();
+        if clients != self.said_clients && !failed(judgement.table.save_clients(&judgement.clients))
+        {
+            self.said_clients = clients;
+        }
+    }
+
+    fn say(&self, alarm: &Alarm) {
+        let metrics = &self.gate.metrics;
+        metrics.policy.alarms.with_label_values(&[alarm.rule.as_str()]).inc();
+        metrics.events.with_label_values(&[POLICY_ALARM]).inc();
+        let now = self.gate.clock.now();
+        let Some(unsaid) = self.gate.log_limit.may_say(alarm.rule.as_str(), now) else { return };
+        tracing::warn!(
+            event = POLICY_ALARM,
+            rule = alarm.rule.as_str(),
+            number = alarm.rule.number(),
+            about = alarm.about,
+            reason = alarm.reason,
+            is_network_event = alarm.is_network_event,
+            unsaid,
+            "policy has something to say of more than one key"
+        );
+    }
+
+    /// Says so when the clients' duties do not lie in their slots by the gate's clock. No bound
+    /// moves: they may be wrong, and one of them may lie.
+    fn compare_clocks(&self) {
+        let disagreement = self.gate.judgement.clients.disagreement_ms();
+        let Some((outside_ms, clients)) = disagreement else { return };
+        #[allow(clippy::cast_precision_loss)] // a figure for people
+        self.gate.metrics.policy.clock_disagreement.set(outside_ms as f64 / 1_000.0);
+        if outside_ms == 0 {
+            return;
+        }
+        self.gate.metrics.events.with_label_values(&[CLOCK_DISAGREEMENT]).inc();
+        tracing::warn!(
+            event = CLOCK_DISAGREEMENT,
+            outside_ms,
+            clients,
+            "the duties of the clients lie outside their slots by the gate's clock (less than 0: \
+             too early); compare the clocks. Nothing else changes"
+        );
+    }
+}
+
+fn failed(written: Result<(), SideTableError>) -> bool {
+    if let Err(error) = &written {
+        tracing::warn!(
+            event = "baseline_not_saved",
+            reason = with_causes(error),
+            "what is normal could not be written; after a restart some of it is learned anew"
+        );
+    }
+    written.is_err()
+}
+
+/// How long a new slot may go unnoticed.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// Epochs of absence after which it is not known who is alive.
+const EPOCHS_AWAY_MAX: u64 = 2;
+const ROWS_PER_BATCH: usize = 4_096;

@@ -1,0 +1,239 @@
+//! Step 6: what policy has to say, under the key's lock.
+//!
+//! Everything that can be put together without the key is put together before its lock is taken.
+//! A refused request changes nothing but what is noted of refusals: no watermark, no budget, no
+//! lease, no permission.
+
+use std::sync::Arc;
+
+use arc_swap::Guard;
+use policy::{
+    Decision, Finding, GroupIndex, Level, Message, Mode, Moment, Observation, Outcome, Policy,
+    Source, Verdict,
+};
+
+use super::Gate;
+use super::not_signed::{Fault, NotSigned, Refusal};
+use super::permissions::Permissions;
+use crate::clients::Client;
+use crate::clock::{Now, SlotClock};
+use crate::eth::{Duty, SigningRoot};
+use crate::judgement::{Baseline, Origin};
+use crate::validators::RowIndex;
+use crate::web3signer::request::{BodyProof, Member, Style};
+
+mod observe;
+
+/// Who asks, as judgements see it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asker {
+    /// Where the connection comes from.
+    pub origin: Origin,
+    /// The hash of how the head of the request is written.
+    pub head: u64,
+}
+
+/// What is asked for, as steps 5 to 7 see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The message.
+    pub duty: &'a Duty,
+    /// Its signing root.
+    pub root: SigningRoot,
+    /// What the client proves of the block's body.
+    pub proofs: &'a [BodyProof],
+    /// Who asks.
+    pub source: Source,
+}
+
+/// Whether a judgement may still put the request off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// It may.
+    First,
+    /// It was put off once: now it is decided.
+    AfterHold,
+}
+
+/// A refusal by policy, with its reasons.
+#[derive(Debug)]
+pub struct PolicyRefusal {
+    /// The rule that refused, and what it saw.
+    pub finding: Finding,
+    /// The whole decision.
+    pub decision: Decision,
+    /// The group of the key.
+    pub group: GroupIndex,
+}
+
+/// One request before the judge.
+pub(super) struct Case<'a> {
+    gate: &'a Gate,
+    policy: Guard<Arc<Policy>>,
+    row: RowIndex,
+    pass: Pass,
+    seen: Observation,
+}
+
+/// What the judge says of a request that is not refused.
+#[derive(Debug)]
+pub(super) enum Opinion {
+    Allow(Decision),
+    /// Until a moment in milliseconds of Unix time.
+    HoldUntil(u64),
+}
+
+impl Asker {
+    /// The source of a request of `client` that is written in this style.
+    pub(super) fn source(&self, gate: &Gate, client: &Client, style: Style) -> Source {
+        let Style { first, is_spaced, claims_root } = style;
+        let first = match first {
+            Member::Type => 1,
+            Member::ForkInfo => 2,
+            Member::SigningRoot => 3,
+            Member::SigningRootSnakeCase => 4,
+            Member::Proofs => 5,
+            Member::Object => 6,
+        };
+        let style: u64 = first << 2 | u64::from(is_spaced) << 1 | u64::from(claims_root);
+        Source {
+            client: client.place(&gate.judgement.clients).index,
+            certificate: self.origin.certificate,
+            dialect: (self.head ^ style).wrapping_mul(0x9e37_79b9_7f4a_7c15).max(1),
+            prefix: self.origin.prefix,
+        }
+    }
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn new(gate: &'a Gate, row: RowIndex, ask: &Ask<'_>, now: Now, pass: Pass) -> Self {
+        let root = u64::from_be_bytes(*ask.root.0.first_chunk().expect("32 bytes"));
+        let seen = Observation {
+            key: u32::try_from(row.place()).unwrap_or(u32::MAX),
+            group: GroupIndex(0), // the key's row knows it
+            at: moment(gate.slots, now),
+            source: ask.source,
+            message: observe::message(ask.duty),
+            root,
+            is_repeat: false,
+            due_ms: observe::due_ms(gate, ask.duty),
+        };
+        Self { gate, policy: gate.judgement.policy(), row, pass, seen }
+    }
+
+    /// Looks up what only the key's row knows.
+    pub(super) fn open(
+        &mut self,
+        public_key: &slashing_db::PublicKey,
+        baseline: &mut Baseline,
+        ask: &Ask<'_>,
+    ) {
+        let find = || self.gate.judgement.group(public_key);
+        self.seen.group = *baseline.group.get_or_insert_with(find);
+        if let Message::Block { header, .. } = &mut self.seen.message {
+            let known = self.policy.groups.get(usize::from(self.seen.group.0));
+            let known = known.map_or(&[][..], |group| &group.fee_recipients);
+            observe::prove(header, ask.duty, ask.proofs, &self.gate.network, known);
+        }
+    }
+
+    /// Step 5 has refused. What policy would have said is noted, and not reported.
+    pub(super) fn is_not_safe(&self, baseline: &mut Baseline) {
+        let decision = self.judged(&baseline.state);
+        if self.pass == Pass::First {
+            self.gate.judgement.engine.attempted(&self.policy, &baseline.state, &self.seen);
+        }
+        if decision.verdict == Verdict::Refuse {
+            self.note_refusal(baseline, &decision);
+        }
+    }
+
+    /// What policy says.
+    pub(super) fn judge(
+        &mut self,
+        baseline: &mut Baseline,
+        is_repeat: bool,
+    ) -> Result<Opinion, NotSigned> {
+        self.seen.is_repeat = is_repeat;
+        let mut decision = self.judged(&baseline.state);
+        if self.pass == Pass::First {
+            self.gate.judgement.engine.attempted(&self.policy, &baseline.state, &self.seen);
+        }
+        match decision.verdict {
+            Verdict::Allow => return Ok(Opinion::Allow(decision)),
+            Verdict::HoldUntil(until) if self.pass == Pass::First => {
+                return Ok(Opinion::HoldUntil(until));
+            }
+            Verdict::HoldUntil(_) => {
+                let enforced = |finding: &Finding| finding.mode == Mode::Enforce;
+                if !decision.findings.iter().any(enforced) {
+                    decision.verdict = Verdict::Allow;
+                    return Ok(Opinion::Allow(decision));
+                }
+                decision.verdict = Verdict::Refuse;
+            }
+            Verdict::Refuse => {}
+        }
+        self.note_refusal(baseline, &decision);
+        match decision.refusal().cloned() {
+            Some(finding) => {
+                let refusal = PolicyRefusal { finding, decision, group: self.seen.group };
+                Err(Refusal::Policy(Box::new(refusal)).into())
+            }
+            None => Err(Fault::Bug("policy refused without a rule").into()),
+        }
+    }
+
+    /// The request will be forwarded: the lease is taken, the budgets are spent.
+    pub(super) fn admit(&self, baseline: &mut Baseline) {
+        let engine = &self.gate.judgement.engine;
+        baseline.is_dirty = true;
+        if engine.admit(&self.policy, &mut baseline.state, &self.seen) {
+            self.gate.judgement.owner_changed(self.row);
+        }
+    }
+
+    /// Exits and deposits.
+    pub(super) fn permissions(&self) -> &'a Permissions {
+        &self.gate.permissions
+    }
+
+    /// What was seen, for whoever learns from the signature.
+    pub(super) fn seen(&self) -> Observation {
+        self.seen
+    }
+
+    fn judged(&self, state: &policy::KeyState) -> Decision {
+        self.gate.judgement.engine.judge(&self.policy, state, &self.seen)
+    }
+
+    fn note_refusal(&self, baseline: &mut Baseline, decision: &Decision) {
+        let engine = &self.gate.judgement.engine;
+        baseline.is_dirty = true;
+        engine.refused(&self.policy, &mut baseline.state, &self.seen, decision);
+        if decision.level >= Level::Quarantine {
+            self.gate.judgement.owner_changed(self.row); // as grave, and kept as soon
+        }
+    }
+}
+
+/// Learns from a signature that was released, under the key's lock.
+pub(super) fn learn(gate: &Gate, row: RowIndex, seen: &Observation, outcome: &Outcome) {
+    let policy = gate.judgement.policy();
+    gate.validators.with(row, |validator| {
+        let baseline = &mut validator.baseline;
+        baseline.is_dirty = true;
+        gate.judgement.engine.learn(&policy, &mut baseline.state, seen, outcome);
+    });
+}
+
+/// Now, as the engine counts time.
+pub fn moment(slots: SlotClock, now: Now) -> Moment {
+    let slot = slots.slot(now);
+    Moment {
+        unix_ms: now.unix_ns / 1_000_000,
+        slot: slot.0,
+        epoch: slots.epoch_of(slot).0,
+        into_slot_ms: u32::try_from(slots.into_slot(now).as_millis()).unwrap_or(u32::MAX),
+    }
+}
