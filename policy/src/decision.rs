@@ -56,6 +56,19 @@ pub struct Finding {
     pub evidence: Evidence,
 }
 
+impl Finding {
+    /// Whether it refuses: it is enforced, and more than something to read.
+    pub const fn refuses(&self) -> bool {
+        match (self.mode, self.level) {
+            (Mode::Off | Mode::Monitor, _) | (_, Level::Observe | Level::Alert) => false,
+            (
+                Mode::Enforce,
+                Level::Hold | Level::Refuse | Level::Quarantine | Level::HaltRotation,
+            ) => true,
+        }
+    }
+}
+
 /// A part of the context score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -153,7 +166,7 @@ impl Decision {
     /// The rule that refused, with its evidence.
     pub fn refusal(&self) -> Option<&Finding> {
         match self.verdict {
-            Verdict::Refuse => self.findings.iter().find(|finding| finding.mode == Mode::Enforce),
+            Verdict::Refuse => self.findings.iter().find(|finding| finding.refuses()),
             Verdict::Allow | Verdict::HoldUntil(_) => None,
         }
     }

@@ -1,9 +1,32 @@
 //! The state of one key: a few lines of memory, beside its watermarks and under the same lock.
 
+mod lease;
+mod ledger;
+mod sources;
+
+pub(crate) use lease::Lease;
+pub(crate) use ledger::{Ledger, root};
+pub(crate) use sources::Sources;
+
+use crate::bytes::{Reader, Writer, checksum};
+
+/// The form on disk. A state of another version begins anew.
+const VERSION: u16 = 1;
+
 /// What is normal for one key, packed. At most 512 bytes (design), 256 aimed for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyState {
-    // the core's: owner, sources, ledger, tests
+    /// Who owns it.
+    pub(crate) lease: Lease,
+    /// From where it was signed for.
+    pub(crate) sources: Sources,
+    /// What it was signed for.
+    pub(crate) ledger: Ledger,
+    /// Signatures released, saturating.
+    pub(crate) released: u32,
+    /// The context score of the last admitted request, in half nats; [`i8::MIN`] where its source
+    /// was the key's own.
+    pub(crate) score: i8,
 }
 
 impl KeyState {
@@ -11,18 +34,44 @@ impl KeyState {
     pub const BYTES: usize = 256;
 
     /// A key that nothing is known of.
-    pub const fn new() -> Self {
-        Self {}
+    pub fn new() -> Self {
+        Self {
+            lease: Lease::default(),
+            sources: Sources::default(),
+            ledger: Ledger::default(),
+            released: 0,
+            score: i8::MIN,
+        }
     }
 
-    /// The state as it is kept on disk, with its version in front.
+    /// The state as it is kept on disk, with its version and a checksum in front.
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
-        [0; Self::BYTES]
+        let mut out = Writer::default();
+        out.u32(self.released);
+        out.i8(self.score);
+        self.lease.write(&mut out);
+        self.sources.write(&mut out);
+        self.ledger.write(&mut out);
+        let mut bytes = [0; Self::BYTES];
+        bytes[6..6 + out.0.len()].copy_from_slice(&out.0);
+        bytes[..2].copy_from_slice(&VERSION.to_le_bytes());
+        let sum = checksum(&[&bytes[..2], &bytes[6..]]);
+        bytes[2..6].copy_from_slice(&sum.to_le_bytes());
+        bytes
     }
 
     /// The state from disk; `None` when it is of another version or garbled: the key begins anew.
-    pub fn from_bytes(_bytes: &[u8]) -> Option<Self> {
-        Some(Self::new())
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; Self::BYTES] = bytes.try_into().ok()?;
+        let mut from = Reader(bytes);
+        let (version, sum) = (from.u16()?, from.u32()?);
+        if version != VERSION || sum != checksum(&[&bytes[..2], &bytes[6..]]) {
+            return None;
+        }
+        let (released, score) = (from.u32()?, from.i8()?);
+        let (lease, sources) = (Lease::read(&mut from)?, Sources::read(&mut from)?);
+        let ledger = Ledger::read(&mut from)?;
+        Some(Self { lease, sources, ledger, released, score })
     }
 }
 
@@ -31,3 +80,7 @@ impl Default for KeyState {
         Self::new()
     }
 }
+
+const _: () =
+    assert!(6 + 5 + Lease::BYTES + Sources::BYTES + Ledger::BYTES + 64 <= KeyState::BYTES);
+const _: () = assert!(size_of::<KeyState>() <= KeyState::BYTES);

@@ -10,9 +10,11 @@
 //! | `settings.rs` | what the operator decided: the compiled policy document |
 //! | `rule.rs` | every rule and signal: its name, its number, its mode |
 //! | `decision.rs` | the verdict with its reasons, which add up |
-//! | `engine.rs` | judge, admit, learn, tick |
-//! | `key.rs` | the state of one key, packed |
+//! | `engine.rs` | judge, admit, learn, tick; `engine/`: what spans keys |
+//! | `rules.rs` | the deterministic rules, one small function each, in `rules/` |
 //! | `sequential.rs` | what adds up: timing, shares, rates |
+//! | `key.rs` | the state of one key, packed; its parts in `key/` |
+//! | `table.rs` | bounded maps that many threads use at once |
 //!
 //! # One request
 //! [`Engine::judge`] reads and changes nothing. [`Engine::attempted`] notes that it was asked,
@@ -22,13 +24,18 @@
 //! for who made it is not known earlier. [`Engine::learn`] runs once a signature was released;
 //! statistics learn from nothing else.
 
+mod bytes;
 pub mod decision;
 pub mod engine;
 pub mod key;
 pub mod observation;
 pub mod rule;
+mod rules;
+#[cfg(test)]
+mod scene;
 pub mod sequential;
 pub mod settings;
+mod table;
 
 pub use decision::{Decision, Evidence, Finding, Level, Term, Terms, Verdict};
 pub use engine::{Alarm, Engine};

@@ -1,6 +1,8 @@
 //! What the operator decided: the policy document, checked and compiled by the caller.
 
-use crate::{ClientIndex, DutyType, Mode, Rule};
+use std::sync::LazyLock;
+
+use crate::{ClientIndex, DutyType, Mode, Observation, Rule};
 
 /// A key group, by its place in [`Policy::groups`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,6 +21,36 @@ pub struct Policy {
     pub thresholds: Thresholds,
     /// The chain's constants that rules count with.
     pub chain: Chain,
+}
+
+/// What holds for keys of a group that the policy does not have.
+static UNLISTED: LazyLock<GroupPolicy> = LazyLock::new(GroupPolicy::default);
+
+impl Policy {
+    /// What holds for the keys of a group; for one that the policy does not have, the defaults.
+    pub fn group(&self, group: GroupIndex) -> &GroupPolicy {
+        self.groups.get(usize::from(group.0)).unwrap_or_else(|| &UNLISTED)
+    }
+
+    /// A named client.
+    pub fn client(&self, client: ClientIndex) -> Option<&ClientPolicy> {
+        self.clients.get(usize::from(client.0))
+    }
+
+    /// The first window that holds for a request and fits, with its place.
+    pub fn window(
+        &self,
+        seen: &Observation,
+        fits: impl Fn(&Window) -> bool,
+    ) -> Option<(u16, &Window)> {
+        let (now, places) = (seen.at.unix_ms, 0u16..);
+        places.zip(&self.windows).find(|(_, window)| {
+            (window.from_ms..window.until_ms).contains(&now)
+                && fits(window)
+                && window.groups.contains(&seen.group)
+                && (window.keys.is_empty() || window.keys.contains(&seen.key))
+        })
+    }
 }
 
 /// The chain's constants that rules count with; those of mainnet unless told.

@@ -1,0 +1,47 @@
+//! The engine on disk.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Engine;
+use super::fleet::Fleet;
+use crate::bytes::{Reader, Writer, checksum};
+
+/// The form on disk. A state of another version begins anew.
+const VERSION: u32 = 1;
+
+impl Engine {
+    /// What spans keys, as it is kept on disk: the same state gives the same bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        self.fleet.write(&mut out);
+        out.u64(self.resumed.load(Relaxed));
+        self.clients.write(&mut out);
+        self.credentials.write(&mut out);
+        self.exits.write(&mut out);
+        self.strikes.write(&mut out);
+        self.halted.write(&mut out);
+        let mut whole = Writer::default();
+        whole.u32(VERSION);
+        whole.u32(checksum(&[&out.0]));
+        whole.bytes(&out.0);
+        whole.0
+    }
+
+    /// What spans keys, from disk; `None` when it is of another version or garbled.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader(bytes);
+        let (version, sum) = (from.u32()?, from.u32()?);
+        if version != VERSION || sum != checksum(&[from.0]) {
+            return None;
+        }
+        let fleet = Fleet::read(&mut from)?;
+        let resumed = from.u64()?.into();
+        let engine = Self { fleet, resumed, ..Self::default() };
+        engine.clients.fill(&mut from)?;
+        engine.credentials.fill(&mut from)?;
+        engine.exits.fill(&mut from)?;
+        engine.strikes.fill(&mut from)?;
+        engine.halted.fill(&mut from)?;
+        from.0.is_empty().then_some(engine)
+    }
+}
