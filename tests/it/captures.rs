@@ -13,22 +13,22 @@ use portcullis::eth::{Epoch, Network, Signature, SigningRoot, signing_root};
 use portcullis::web3signer::request::parse;
 use serde_json::Value;
 
-use super::support::{Options, SLOT_S, World, key, unix_s};
+use super::support::{Answer, Options, SLOT_S, World, key, unix_s};
 
 /// The devnet on which all three captures were made.
-const GVR: &str = "0x83431ec7fcf92cfc44947fc0418e831c25e1d0806590231c439830db7ad54fda";
-const KEYS: u64 = 64;
+pub(crate) const GVR: &str = "0x83431ec7fcf92cfc44947fc0418e831c25e1d0806590231c439830db7ad54fda";
+pub(crate) const KEYS: u64 = 64;
 
 /// One capture: its name in the fixture, its fork versions' last bytes, and the epochs of its
 /// forks.
-struct Capture {
+pub(crate) struct Capture {
     source: &'static str,
     versions: &'static str,
     forks: &'static [(&'static str, u8, u64)],
     requests: usize,
 }
 
-const CAPTURES: [Capture; 3] = [
+pub(crate) const CAPTURES: [Capture; 3] = [
     Capture {
         source: "capture",
         versions: "000000",
@@ -57,7 +57,7 @@ const CAPTURES: [Capture; 3] = [
 ];
 
 impl Capture {
-    fn config_yaml(&self) -> String {
+    pub(crate) fn config_yaml(&self) -> String {
         let versions = self.versions;
         let mut yaml = format!(
             "PRESET_BASE: mainnet\nCONFIG_NAME: devnet\nSECONDS_PER_SLOT: {SLOT_S}\n\
@@ -71,7 +71,7 @@ impl Capture {
     }
 
     /// The requests of this capture, in the order of the slots in which they were sent.
-    fn by_slot(&self) -> BTreeMap<i64, Vec<Value>> {
+    pub(crate) fn by_slot(&self) -> BTreeMap<i64, Vec<Value>> {
         let text = std::fs::read_to_string("fixtures/captured-requests.jsonl").unwrap();
         let mut slots = BTreeMap::<i64, Vec<Value>>::new();
         for line in text.lines() {
@@ -102,7 +102,7 @@ impl Capture {
             shift(&mut world, slot);
             for request in &requests {
                 let root = root(request, &network);
-                check(&world, request, &secrets, root);
+                check(&send(&world, request), request, &secrets, root);
                 let kind = request["body"]["type"].as_str().unwrap().to_owned();
                 let accept = request["accept"].as_str().unwrap().to_owned();
                 *answered.entry((kind, accept)).or_default() += 1;
@@ -126,7 +126,7 @@ fn shift(world: &mut World, slot: i64) {
 }
 
 /// The root of the request: the one that the client computed, where it says so, else ours.
-fn root(request: &Value, network: &Network) -> SigningRoot {
+pub(crate) fn root(request: &Value, network: &Network) -> SigningRoot {
     let body = request["body"].to_string();
     let parsed = parse(body.as_bytes()).unwrap();
     let computed =
@@ -137,13 +137,8 @@ fn root(request: &Value, network: &Network) -> SigningRoot {
     computed
 }
 
-/// Sends the request as the client sent it, and holds the answer against what it must be.
-fn check(
-    world: &World,
-    request: &Value,
-    secrets: &BTreeMap<String, SecretKey>,
-    SigningRoot(root): SigningRoot,
-) {
+/// Sends the request as the client sent it.
+pub(crate) fn send(world: &World, request: &Value) -> Answer {
     let text = |field: &str| request[field].as_str().unwrap();
     let body = request["body"].to_string();
     let mut gate = world.connect();
@@ -157,7 +152,17 @@ fn check(
         body.len()
     );
     gate.stream.get_mut().write_all((head + &body).as_bytes()).unwrap();
-    let answer = gate.receive().unwrap();
+    gate.receive().unwrap()
+}
+
+/// Holds the answer against what it must be.
+pub(crate) fn check(
+    answer: &Answer,
+    request: &Value,
+    secrets: &BTreeMap<String, SecretKey>,
+    SigningRoot(root): SigningRoot,
+) {
+    let text = |field: &str| request[field].as_str().unwrap();
     assert_eq!(answer.status, 200, "{request}: {}", answer.body);
     let public_key = text("path").rsplit('/').next().unwrap();
     let signature = Signature(secrets[public_key].sign(&root)).to_string();

@@ -1,7 +1,7 @@
 //! Who is asking, from outside: certificates, passwords, listeners, balancers, and how they change.
 
-mod authority;
-mod connection;
+pub(crate) mod authority;
+pub(crate) mod connection;
 mod handover;
 mod hostile;
 mod reload;
@@ -19,8 +19,12 @@ use authority::{Authority, Pair, Validity, self_signed};
 use connection::{Answer, ask, client_config, is_closed, tcp, tls};
 
 /// The addresses of the gate's listeners, in their order, and of its metrics.
-fn addresses(world: &World) -> (Vec<SocketAddr>, SocketAddr) {
-    let log = world.log();
+pub(crate) fn addresses(world: &World) -> (Vec<SocketAddr>, SocketAddr) {
+    addresses_in(&world.log())
+}
+
+/// As [`addresses`], from the log of any gate.
+pub(crate) fn addresses_in(log: &str) -> (Vec<SocketAddr>, SocketAddr) {
     let line = log.lines().find(|line| line.contains("\"event\":\"serving\"")).expect("it serves");
     let line: Value = serde_json::from_str(line).unwrap();
     let listeners = line["addresses"].as_str().unwrap().trim_matches(['[', ']']);

@@ -20,6 +20,7 @@
 //! | what `docker/` ships, as far as no engine is needed | `containers` |
 //! | seeded worlds of crashes, faults and hostile clients | `simulation` |
 //! | several signers: who is asked, and what one that fails costs | `replicas` |
+//! | what has happened to others, with time that is turned | `incidents` |
 //! | time that a test turns: the feature `test-clock`, which `make test` has | `test_clock` |
 //! | the policy as a document | `policy_document` |
 //! | processes, requests and connections for all of them | `support` |
@@ -35,6 +36,8 @@ mod dashboards;
 mod demo;
 mod flood;
 mod handover;
+#[cfg(feature = "test-clock")]
+mod incidents;
 mod lying_signer;
 mod one_live_copy;
 mod path;

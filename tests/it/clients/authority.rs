@@ -15,36 +15,36 @@ use crate::support::World;
 
 /// When a certificate holds.
 #[derive(Clone, Copy)]
-pub(super) enum Validity {
+pub(crate) enum Validity {
     Now,
     Past,
     Future,
 }
 
 /// A certificate and its key.
-pub(super) struct Pair {
-    pub(super) certificate: CertificateDer<'static>,
+pub(crate) struct Pair {
+    pub(crate) certificate: CertificateDer<'static>,
     certificate_pem: String,
     key: KeyPair,
 }
 
 impl Pair {
-    pub(super) fn key(&self) -> PrivateKeyDer<'static> {
+    pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
     }
 
-    pub(super) fn fingerprint(&self) -> Fingerprint {
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.certificate)
     }
 
     /// Writes `NAME.crt` and `NAME.key` into the world's folder.
-    pub(super) fn write(&self, world: &World, name: &str) {
+    pub(crate) fn write(&self, world: &World, name: &str) {
         fs::write(world.path(&format!("{name}.crt")), &self.certificate_pem).unwrap();
         fs::write(world.path(&format!("{name}.key")), self.key.serialize_pem()).unwrap();
     }
 
     /// Writes a key store with the password `changeit` beside it.
-    pub(super) fn write_pkcs12(&self, world: &World, name: &str) {
+    pub(crate) fn write_pkcs12(&self, world: &World, name: &str) {
         use p12_keystore::{Certificate, KeyStore, KeyStoreEntry, PrivateKeyChain};
         let chain = [Certificate::from_der(&self.certificate).unwrap()];
         let mut store = KeyStore::new();
@@ -71,40 +71,40 @@ fn params(name: &str, validity: Validity, serial: u64) -> CertificateParams {
 }
 
 /// A certificate that signs itself.
-pub(super) fn self_signed(name: &str, validity: Validity) -> Pair {
+pub(crate) fn self_signed(name: &str, validity: Validity) -> Pair {
     let key = KeyPair::generate().unwrap();
     let certificate = params(name, validity, 1).self_signed(&key).unwrap();
     Pair { certificate: certificate.der().clone(), certificate_pem: certificate.pem(), key }
 }
 
-pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = params(name, Validity::Now, 1);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    pub(super) fn certificate(&self) -> CertificateDer<'static> {
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
         self.0.der().clone()
     }
 
-    pub(super) fn write(&self, world: &World, name: &str) -> PathBuf {
+    pub(crate) fn write(&self, world: &World, name: &str) -> PathBuf {
         let path = world.path(name);
         fs::write(&path, self.0.pem()).unwrap();
         path
     }
 
-    pub(super) fn signs(&self, name: &str, validity: Validity, serial: u64) -> Pair {
+    pub(crate) fn signs(&self, name: &str, validity: Validity, serial: u64) -> Pair {
         let key = KeyPair::generate().unwrap();
         let certificate = params(name, validity, serial).signed_by(&key, &self.0).unwrap();
         Pair { certificate: certificate.der().clone(), certificate_pem: certificate.pem(), key }
     }
 
     /// Writes a list of revoked serials.
-    pub(super) fn revokes(&self, world: &World, name: &str, serials: &[u64]) {
+    pub(crate) fn revokes(&self, world: &World, name: &str, serials: &[u64]) {
         let revoked = serials.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: date_time_ymd(2024, 1, 1),

@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use super::authority::{Authority, Pair};
 
-pub(super) type Tls = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// What a client believes, and what it shows.
-pub(super) fn client_config(
+pub(crate) fn client_config(
     authority: &Authority,
     shows: Option<&Pair>,
     version: &'static SupportedProtocolVersion,
@@ -36,41 +36,41 @@ pub(super) fn client_config(
     Arc::new(config)
 }
 
-pub(super) fn tcp(address: SocketAddr) -> TcpStream {
+pub(crate) fn tcp(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     stream
 }
 
-pub(super) fn tls(config: &Arc<ClientConfig>, address: SocketAddr) -> Tls {
+pub(crate) fn tls(config: &Arc<ClientConfig>, address: SocketAddr) -> Tls {
     let name = "localhost".try_into().unwrap();
     let client = ClientConnection::new(Arc::clone(config), name).unwrap();
     StreamOwned::new(client, tcp(address))
 }
 
 /// The certificate that the gate showed.
-pub(super) fn shown(stream: &Tls) -> CertificateDer<'static> {
+pub(crate) fn shown(stream: &Tls) -> CertificateDer<'static> {
     stream.conn.peer_certificates().unwrap()[0].clone()
 }
 
 /// An answer: its status, its headers in lower case, its body.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) head: String,
-    pub(super) body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub(super) fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         let body: Value = serde_json::from_str(&self.body).unwrap_or_default();
         body["code"].as_str().unwrap_or_default().to_owned()
     }
 }
 
 /// Sends a request, with more headers, and reads its answer.
-pub(super) fn ask(
+pub(crate) fn ask(
     stream: &mut (impl Read + Write),
     line: &str,
     headers: &str,
@@ -97,7 +97,7 @@ pub(super) fn ask(
 }
 
 /// Reads until the gate closes.
-pub(super) fn is_closed(stream: &mut impl Read) -> bool {
+pub(crate) fn is_closed(stream: &mut impl Read) -> bool {
     let mut sink = [0; 1024];
     loop {
         match stream.read(&mut sink) {
