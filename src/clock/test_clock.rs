@@ -48,8 +48,7 @@ pub enum TestClockError {
 /// Holds a network and the environment against what a test clock is for.
 ///
 /// # Errors
-/// A network that people know, by its name, its genesis or its fork version; a clock that is not
-/// there.
+/// A network that people know, by its name or its genesis; a clock that is not there.
 pub fn permit(network: &Network) -> Result<(), TestClockError> {
     if let Some(known) = known(network) {
         return Err(TestClockError::RealNetwork { known });
@@ -65,9 +64,7 @@ fn known(network: &Network) -> Option<&'static str> {
     BUILTIN_NAMES.into_iter().find(|name| {
         Network::builtin(name).is_some_and(|builtin| {
             let root = |network: &Network| network.genesis().map(|genesis| genesis.validators_root);
-            network.name() == *name
-                || root(network) == root(&builtin)
-                || network.genesis_fork_version() == builtin.genesis_fork_version()
+            network.name() == *name || root(network) == root(&builtin)
         })
     })
 }

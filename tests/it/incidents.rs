@@ -1,8 +1,8 @@
 //! What has happened to others, played against the gate: the corpus of `fixtures/incidents/`.
 //!
 //! Each story is told as the requests that a gate in the path would have seen. All before the first
-//! bad one are signed; that one is refused, by the rule that the file names, without a change to the
-//! installation that its operator would have had.
+//! bad one are signed; that one is refused, by the rule that the file names, in the installation
+//! that its operator would have had.
 
 mod body;
 mod engine;

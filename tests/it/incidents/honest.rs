@@ -109,8 +109,7 @@ fn a_rolling_restart_with_a_renewed_certificate_costs_no_duty() {
                 vote([0, 9]),
                 { "t_ms": 10 * 384_000, "client": "vc", "do": "renew_certificate" },
                 vote([10, 12]),
-                // Once more, in the middle of an epoch: half of the keys have voted already, and the
-                // client asks for their votes again.
+                // Once more, as an epoch ends: the client asks again for a vote that it has.
                 { "t_ms": 13 * 384_000 - 200, "client": "vc", "do": "renew_certificate" },
                 { "t_ms": 13 * 384_000 - 100, "client": "vc", "type": "RANDAO_REVEAL", "key": 3 },
                 { "t_ms": 13 * 384_000 - 90, "client": "vc", "type": "ATTESTATION", "key": 7,

@@ -1,5 +1,5 @@
-//! Where an incident is played: a signer, a gate whose time is turned, and the story's clients, each
-//! at its own address, with a listener or a certificate of its own.
+//! Where an incident is played: a signer, a gate whose time is turned, and the story's clients,
+//! each at its own address, with a listener or a certificate of its own.
 
 use std::collections::HashMap;
 use std::fs;
@@ -199,7 +199,7 @@ impl Stage {
             };
             let Ok(answer) = ask(&mut stream, &line, &headers, &body) else { return false };
             self.connections.insert(place.clone(), stream);
-            // For a moment the gate knows neither the new time nor, after a start, the signer's keys.
+            // For a moment the gate knows neither the new time nor, after a start, all keys.
             let code = answer.code();
             let is_expected = row.rule.as_deref() == Some(&*code);
             last = Some(answer);
