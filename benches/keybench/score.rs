@@ -1,6 +1,6 @@
 //! The score of one world: labels meet rulings here, and only here.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
 use policy::{Alarm, Level, Rule};
 
@@ -48,7 +48,6 @@ pub(crate) struct Score<'a> {
     /// Keys that the second signer of an A6 or A7 has signed for.
     signed_by_rival: HashSet<(u32, u32)>,
     alert_incidents: HashSet<(u16, u64, bool)>,
-    source_alarms: HashMap<String, u64>,
     first_scored_ms: u64,
     pub(crate) tally: Tally,
     /// A hash of every decision so far.
@@ -66,7 +65,6 @@ impl<'a> Score<'a> {
             courses: vec![Course::default(); calendar.attacks.len()],
             signed_by_rival: HashSet::new(),
             alert_incidents: HashSet::new(),
-            source_alarms: HashMap::new(),
             first_scored_ms: begin_of(world.first_scored_slot()),
             tally: Tally::default(),
             fingerprint: 0,
@@ -310,18 +308,23 @@ impl Witness for Score<'_> {
     fn heard(&mut self, slot: u64, alarm: &Alarm) {
         let network = if alarm.is_network_event { "network_event" } else { "source" };
         self.tally.add(&format!("alarms.{}.{network}", alarm.rule.as_str()), 1);
-        self.source_alarms.insert(alarm.about.clone(), slot);
         if alarm.rule != Rule::SourceTiming {
             return;
         }
         let mut is_true = false;
         for (attack, course) in self.calendar.attacks.iter().zip(&mut self.courses) {
             let is_on = attack.class == 15 && (attack.start..attack.end).contains(&slot);
-            let source = &self.world.hosts[usize::from(attack.host)].source;
-            if is_on && course.alarm_slot == 0 && is_about(alarm, source, attack.cohort) {
-                course.alarm_slot = slot;
+            if !is_on {
+                continue;
             }
-            is_true |= is_on && is_about(alarm, source, attack.cohort);
+            let source = &self.world.hosts[usize::from(attack.host)].source;
+            let name = &self.world.policy.clients[usize::from(source.client.0)].name;
+            if is_about(alarm, name, source.token()) {
+                is_true = true;
+                if course.alarm_slot == 0 {
+                    course.alarm_slot = slot;
+                }
+            }
         }
         if !is_true && slot >= self.world.first_scored_slot() {
             self.tally.add("alarms.source_timing.honest", 1);
@@ -329,9 +332,9 @@ impl Witness for Score<'_> {
     }
 }
 
-/// Whether an alarm names this source.
-fn is_about(alarm: &Alarm, source: &policy::Source, _cohort: u16) -> bool {
-    alarm.about.contains(&source.token().to_string())
-        || alarm.about.contains(&format!("{:08x}", source.token()))
-        || alarm.about.contains(&format!("client {}", source.client.0))
+/// Whether an alarm names this source: its client's name, or its token in hexadecimal digits.
+fn is_about(alarm: &Alarm, name: &str, token: u32) -> bool {
+    let token = format!("{token:08x}");
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    alarm.about.split(|c| !is_part(c)).any(|word| word == name || word == token)
 }
