@@ -32,7 +32,7 @@ check: setup ## formatting, lints and documentation, as CI does
 	@$(WITH_ROCKSDB) .ci/lint
 
 bench: setup ## the gate beside nginx and haproxy, one table (QUICK=1 for a short one, STRICT=1)
-	@.ci/setup nginx haproxy
+	@.ci/setup nginx haproxy libsqlite3-dev
 	@$(WITH_ROCKSDB) .ci/bench
 
 keybench: setup ## honest life and attacks against the policy (PROFILE=ci|standard|long SALT=...)
