@@ -95,6 +95,6 @@ fn main() -> anyhow::Result<ExitCode> {
     let path = options.folder.join("bench.md");
     std::fs::write(&path, text).with_context(|| path.display().to_string())?;
     eprintln!("load: written to {}", path.display());
-    let failed = options.strict && !report.holds();
+    let failed = !report.is_complete() || (options.strict && !report.holds());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -53,18 +53,19 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let mut bench = Bench {
         options,
         folder: folder.path().to_owned(),
-        report: Report::default(),
+        report: Report::new(),
         fdatasync_us: Vec::new(),
     };
-    let wants = |part: &str| options.only.as_ref().is_none_or(|only| only == part);
-    if wants("stores") {
-        bench.stores()?;
-    }
-    if wants("pinned") {
-        bench.pinned()?;
-    }
-    if wants("bursts") {
-        bench.bursts()?;
+    type Part<'a> = fn(&mut Bench<'a>) -> anyhow::Result<()>;
+    let parts: [(&str, Part<'_>); 3] =
+        [("stores", Bench::stores), ("pinned", Bench::pinned), ("bursts", Bench::bursts)];
+    for (name, part) in parts {
+        if options.only.as_ref().is_some_and(|only| only != name) {
+            continue;
+        }
+        if let Err(error) = part(&mut bench) {
+            bench.report.failed(name, &error); // what was measured is still worth its table
+        }
     }
     Ok(bench.report)
 }

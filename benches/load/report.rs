@@ -23,11 +23,11 @@ struct Verdict {
 }
 
 /// All that was measured.
-#[derive(Default)]
 pub(crate) struct Report {
     rows: Vec<Row>,
     verdicts: Vec<Verdict>,
     notes: Vec<String>,
+    is_complete: bool,
 }
 
 /// The middle of some values; the mean of the two middle ones of an even number.
@@ -42,6 +42,11 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
 }
 
 impl Report {
+    /// Nothing yet.
+    pub(crate) fn new() -> Self {
+        Self { rows: Vec::new(), verdicts: Vec::new(), notes: Vec::new(), is_complete: true }
+    }
+
     /// Adds one run of `subject` under `load`.
     pub(crate) fn add(&mut self, load: &str, subject: &str, sample: Sample) {
         eprintln!(
@@ -104,6 +109,17 @@ impl Report {
     pub(crate) fn note(&mut self, note: String) {
         eprintln!("load: {note}");
         self.notes.push(note);
+    }
+
+    /// A part of the plan ended early.
+    pub(crate) fn failed(&mut self, part: &str, error: &anyhow::Error) {
+        self.is_complete = false;
+        self.note(format!("NOT MEASURED: {part} ended early: {error:#}"));
+    }
+
+    /// Whether every part came to its end.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_complete
     }
 
     /// Whether every bound holds.

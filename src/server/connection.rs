@@ -307,11 +307,12 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Dispatch<S> {
     fn call(&self, request: Request<Incoming>) -> Answer<S> {
         self.link.began_request();
         let in_flight = InFlight::begin(self.worker.shared());
-        let answer = Rc::clone(self.worker.service()).call(request, Rc::clone(&self.session));
-        let task = tokio::task::spawn_local(async move {
+        let (service, session) = (Rc::clone(self.worker.service()), Rc::clone(&self.session));
+        // Boxed, and called within: a future of some kilobytes is not moved from hand to hand.
+        let task = tokio::task::spawn_local(Box::pin(async move {
             let _in_flight = in_flight;
-            answer.await
-        });
+            service.call(request, session).await
+        }));
         Answer {
             task,
             worker: Rc::clone(&self.worker),

@@ -50,7 +50,11 @@ impl Account {
         trace: RequestTrace,
     ) -> Self {
         let (whole, stage) = (Stopwatch::start(), Stopwatch::start());
-        let identifier = identifier.chars().take(IDENTIFIER_CHARS_MAX).collect();
+        let identifier = if identifier.len() <= IDENTIFIER_CHARS_MAX {
+            identifier.to_owned() // every request but a stranger's: no walk over its characters
+        } else {
+            identifier.chars().take(IDENTIFIER_CHARS_MAX).collect()
+        };
         Self {
             client,
             peer,

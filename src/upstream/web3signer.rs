@@ -1,5 +1,6 @@
 //! A signer that speaks Web3Signer's API over HTTP.
 
+use std::fmt::Write;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ impl Web3Signer {
         let call = Call {
             class,
             method: Method::POST,
-            path: format!("/api/v1/eth2/sign/{key}"),
+            path: path(key),
             accept: JSON,
             content_type: Some(JSON),
             body,
@@ -109,6 +110,14 @@ impl Web3Signer {
         };
         Ok(self.client.send(call).await?)
     }
+}
+
+/// Where signatures of `key` are asked for.
+fn path(key: &PublicKey) -> String {
+    const PATH: &str = "/api/v1/eth2/sign/";
+    let mut path = String::with_capacity(PATH.len() + 2 + 2 * key.0.len());
+    write!(path, "{PATH}{key}").expect("a string takes all");
+    path
 }
 
 fn expect_ok(response: &Response) -> Result<(), UpstreamFault> {

@@ -1,5 +1,7 @@
 //! The bodies that clients of Web3Signer expect.
 
+use std::fmt::Write;
+
 use serde::Serialize;
 
 use crate::eth::Signature;
@@ -11,6 +13,9 @@ mod tests;
 pub const JSON: &str = "application/json; charset=utf-8";
 /// See [`JSON`].
 pub const TEXT: &str = "text/plain; charset=utf-8";
+
+/// `{"signature":"0x.."}` with 96 bytes in it.
+const SIGNATURE_JSON_BYTES: usize = 210;
 
 /// Which of the two answer formats a client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +48,11 @@ impl Format {
     /// The body of an answer with a signature.
     pub fn signature(self, signature: &Signature) -> String {
         match self {
-            Self::Json => format!(r#"{{"signature":"{signature}"}}"#),
+            Self::Json => {
+                let mut json = String::with_capacity(SIGNATURE_JSON_BYTES);
+                write!(json, r#"{{"signature":"{signature}"}}"#).expect("a string takes all");
+                json
+            }
             Self::Text => signature.to_string(),
         }
     }

@@ -28,8 +28,13 @@ pub fn encode(
         (_, Some(_) | None) => None,
     };
     let body = Body { duty, fork_info, root, network };
-    serde_json::to_vec(&body).expect("string keys, and nothing that fails")
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    serde_json::to_writer(&mut bytes, &body).expect("string keys, and nothing that fails");
+    bytes
 }
+
+/// Room for a vote, which is what is asked most.
+const USUAL_BYTES: usize = 768;
 
 fn exit_fork_info(
     exit: &VoluntaryExit,
