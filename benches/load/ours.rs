@@ -18,7 +18,7 @@ use slashing_db::{
 pub(crate) fn fdatasync(folder: &Path, times: u32) -> io::Result<Duration> {
     let path = folder.join("fdatasync");
     let mut file = File::create(&path)?;
-    let mut took = Histogram::<u64>::new(3).expect("three digits");
+    let mut took = Histogram::<u64>::new_with_max(10_000_000_000, 3).expect("three digits");
     for _ in 0..times {
         let start = Instant::now();
         file.write_all(&[7; 128])?;

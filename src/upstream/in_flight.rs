@@ -6,12 +6,12 @@
 //! is full its twins ask for themselves.
 
 use std::collections::HashMap;
+use std::collections::hash_map;
 use std::future::Future;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::client::{Stage, UpstreamError};
@@ -26,7 +26,15 @@ type Key = (PublicKey, SigningRoot);
 
 struct Entry {
     since: Slot,
-    outcome: watch::Receiver<Option<Outcome>>,
+    state: State,
+}
+
+/// Most are asked for once: nothing is allocated for those.
+enum State {
+    /// Who waits for the answer beside the one that asks.
+    UnderWay(Vec<oneshot::Sender<Outcome>>),
+    /// The answer.
+    Signed(Signature),
 }
 
 #[derive(Default)]
@@ -38,14 +46,13 @@ struct Shard {
 /// The map of results, shared by all cores.
 pub struct InFlight {
     shards: [Mutex<Shard>; SHARDS],
-    hasher: RandomState,
     slots_kept: u64,
 }
 
 impl InFlight {
     /// An empty map that keeps finished results for `slots_kept` slots.
     pub fn new(slots_kept: u64) -> Self {
-        Self { shards: Default::default(), hasher: RandomState::new(), slots_kept }
+        Self { shards: Default::default(), slots_kept }
     }
 
     /// The result for (`key`, `root`): that of the request already under way or finished, or that
@@ -64,28 +71,28 @@ impl InFlight {
     where
         F: Future<Output = Result<Signature, UpstreamFailure>>,
     {
-        let sender = loop {
-            let mut receiver = match self.enter((key, root), slot) {
-                Entered::First(sender) => break sender,
-                Entered::Twin(receiver) => receiver,
+        let is_entered = loop {
+            let answer = match self.enter((key, root), slot) {
+                Entered::First { is_entered } => break is_entered,
+                Entered::Signed(signature) => return (Ok(signature), true),
+                Entered::Twin(answer) => answer,
             };
-            let joined = match timeout_at(deadline, receiver.wait_for(Option::is_some)).await {
-                Ok(Ok(outcome)) => outcome.clone(),
-                Ok(Err(_)) => None, // the first one vanished without a result
+            let joined = match timeout_at(deadline, answer).await {
+                Ok(Ok(outcome)) => outcome,
+                // The first one vanished without a result.
+                Ok(Err(_)) => Err(Arc::new(UpstreamFailure::abandoned())),
                 Err(_) => return (Err(Arc::new(UpstreamFault::from(OUT_OF_TIME).into())), true),
             };
-            match joined.unwrap_or_else(|| Err(Arc::new(UpstreamFailure::abandoned()))) {
+            match joined {
                 Err(failure) if !failure.fault.is_verdict() && Instant::now() < deadline => {}
                 outcome => return (outcome, true),
             }
         };
-        let leave = sender.as_ref().map(|_| Leave { map: self, key: (key, root), kept: false });
+        let mut under_way =
+            is_entered.then(|| UnderWay { map: self, key: (key, root), is_over: false });
         let outcome = ask().await.map_err(Arc::new);
-        if let Some(mut leave) = leave {
-            leave.kept = outcome.is_ok(); // a failure is forgotten before anybody hears of it
-        }
-        if let Some(sender) = sender {
-            sender.send_replace(Some(outcome.clone()));
+        if let Some(under_way) = &mut under_way {
+            under_way.end(&outcome);
         }
         (outcome, false)
     }
@@ -105,40 +112,76 @@ impl InFlight {
         if shard.swept_at != Some(slot) {
             shard.swept_at = Some(slot);
             let oldest = slot.0.saturating_sub(self.slots_kept);
-            shard.entries.retain(|_, entry| entry.since.0 >= oldest);
+            shard.entries.retain(|_, entry| {
+                entry.since.0 >= oldest || matches!(entry.state, State::UnderWay(_))
+            });
         }
-        if let Some(entry) = shard.entries.get(&key) {
-            return Entered::Twin(entry.outcome.clone());
+        let has_room = shard.entries.len() < ENTRIES_PER_SHARD_MAX;
+        match shard.entries.entry(key) {
+            hash_map::Entry::Occupied(mut entry) => match &mut entry.get_mut().state {
+                State::Signed(signature) => Entered::Signed(*signature),
+                State::UnderWay(twins) => {
+                    let (twin, answer) = oneshot::channel();
+                    twins.push(twin);
+                    Entered::Twin(answer)
+                }
+            },
+            hash_map::Entry::Vacant(entry) if has_room => {
+                entry.insert(Entry { since: slot, state: State::UnderWay(Vec::new()) });
+                Entered::First { is_entered: true }
+            }
+            hash_map::Entry::Vacant(_) => Entered::First { is_entered: false },
         }
-        if shard.entries.len() >= ENTRIES_PER_SHARD_MAX {
-            return Entered::First(None);
-        }
-        let (sender, outcome) = watch::channel(None);
-        shard.entries.insert(key, Entry { since: slot, outcome });
-        Entered::First(Some(sender))
     }
 
-    fn shard(&self, key: &Key) -> &Mutex<Shard> {
-        let hash = self.hasher.hash_one(key);
-        &self.shards[usize::try_from(hash % SHARDS as u64).expect("a small remainder")]
+    /// Keys and roots are even by themselves; who sends one root again and again fills one shard,
+    /// and asks for himself then.
+    fn shard(&self, (key, root): &Key) -> &Mutex<Shard> {
+        &self.shards[usize::from(key.0[47] ^ root.0[31]) % SHARDS]
     }
 }
 
 enum Entered {
-    First(Option<watch::Sender<Option<Outcome>>>),
-    Twin(watch::Receiver<Option<Outcome>>),
+    First {
+        /// Whether there was room, so that others can join.
+        is_entered: bool,
+    },
+    Twin(oneshot::Receiver<Outcome>),
+    Signed(Signature),
 }
 
-/// Takes the entry out again unless its result is worth keeping, however the asking ended.
-struct Leave<'a> {
+/// The asking that others may join. However it ends, only a signature stays in the map.
+struct UnderWay<'a> {
     map: &'a InFlight,
     key: Key,
-    kept: bool,
+    is_over: bool,
 }
 
-impl Drop for Leave<'_> {
+impl UnderWay<'_> {
+    fn end(&mut self, outcome: &Outcome) {
+        self.is_over = true;
+        let mut shard = self.map.shard(&self.key).lock();
+        let hash_map::Entry::Occupied(mut entry) = shard.entries.entry(self.key) else {
+            unreachable!("what is under way is not swept away");
+        };
+        let state = match outcome {
+            Ok(signature) => {
+                std::mem::replace(&mut entry.get_mut().state, State::Signed(*signature))
+            }
+            Err(_) => entry.remove().state, // forgotten before anybody hears of it
+        };
+        drop(shard);
+        if let State::UnderWay(twins) = state {
+            for twin in twins {
+                let _ = twin.send(outcome.clone()); // who gave up does not hear it
+            }
+        }
+    }
+}
+
+impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        if !self.kept {
+        if !self.is_over {
             self.map.shard(&self.key).lock().entries.remove(&self.key);
         }
     }
