@@ -22,7 +22,7 @@ fn root(byte: u8) -> SigningRoot {
 async fn twins_share_one_answer_and_a_late_one_gets_it_too() {
     let map = InFlight::new(2);
     let asked = Cell::new(0);
-    let (release, gate) = tokio::sync::oneshot::channel::<()>();
+    let (release, gate) = oneshot::channel::<()>();
     let first = map.join_or_ask(key(1), root(1), Slot(5), soon(), || {
         asked.set(asked.get() + 1);
         async {
