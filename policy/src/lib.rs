@@ -12,6 +12,7 @@
 //! | `decision.rs` | the verdict with its reasons, which add up |
 //! | `engine.rs` | judge, admit, learn, tick; `engine/`: what spans keys |
 //! | `rules.rs` | the deterministic rules, one small function each, in `rules/` |
+//! | `score.rs` | who is asking: the context score |
 //! | `sequential.rs` | what adds up: timing, shares, rates |
 //! | `key.rs` | the state of one key, packed; its parts in `key/` |
 //! | `table.rs` | bounded maps that many threads use at once |
@@ -33,6 +34,7 @@ pub mod rule;
 mod rules;
 #[cfg(test)]
 mod scene;
+mod score;
 pub mod sequential;
 pub mod settings;
 mod table;

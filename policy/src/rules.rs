@@ -11,8 +11,9 @@ pub(crate) mod slots;
 mod tests;
 
 use crate::rules::lease::Standing;
+use crate::score::{self, Kinship, Score};
 use crate::{Decision, Engine, Evidence, Finding, GroupPolicy, KeyState, Level, Mode};
-use crate::{Observation, Policy, Rule, Verdict, Window};
+use crate::{DutyType, Observation, Policy, Rule, Terms, Verdict, Window, WindowKind};
 
 /// Everything that a rule may look at.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Case<'a> {
     pub(crate) seen: &'a Observation,
     /// How the client stands to the lease of the key.
     pub(crate) standing: Standing,
+    /// Who is asking, in log-odds.
+    pub(crate) score: Score,
 }
 
 /// What a rule says: how grave it is if it is enforced, and why.
@@ -33,7 +36,7 @@ type Check = fn(&Case<'_>) -> Word;
 
 /// Who may ask, then what may be asked, then how much and by whom it was before: where several
 /// refuse, the first of the gravest is the reason that is given.
-const CHECKS: [(Rule, Check); 20] = [
+const CHECKS: [(Rule, Check); 23] = [
     (Rule::ClientPermission, client::permission),
     (Rule::CertificateAddress, client::certificate_address),
     (Rule::DormantCredential, client::dormant),
@@ -54,6 +57,9 @@ const CHECKS: [(Rule, Check); 20] = [
     (Rule::ClientLease, lease::contested),
     (Rule::LeaseFence, lease::fenced),
     (Rule::Quarantine, client::quarantine),
+    (Rule::Context, score::word_of_context),
+    (Rule::Shares, score::word_of_shares),
+    (Rule::Timing, score::word_of_timing),
 ];
 
 impl<'a> Case<'a> {
@@ -65,7 +71,25 @@ impl<'a> Case<'a> {
     ) -> Self {
         let group = policy.group(seen.group);
         let standing = lease::standing(engine, policy, group, key, seen);
-        Self { engine, policy, group, key, seen, standing }
+        let score = Score { terms: Terms::default(), kinship: Kinship::Own };
+        let mut case = Self { engine, policy, group, key, seen, standing, score };
+        case.score = score::score(&case);
+        case
+    }
+
+    /// The window that the case falls into, by its place in the policy.
+    pub(crate) fn window_place(&self) -> Option<u16> {
+        let kind = match (self.standing, self.seen.message.duty_type()) {
+            (Standing::Rotates(place), _) => return Some(place),
+            (_, DutyType::VoluntaryExit) => WindowKind::Exits,
+            (_, DutyType::Deposit) => WindowKind::Deposits,
+            (Standing::Contested | Standing::Fenced, _) => {
+                return lease::rotation(self).map(|(place, _)| place);
+            }
+            (Standing::Apart | Standing::Free | Standing::Own, _)
+            | (Standing::Paired | Standing::Follows, _) => WindowKind::Maintenance,
+        };
+        self.window(|window| window.kind == kind).map(|(place, _)| place)
     }
 
     /// The first window that holds now for this key and fits.

@@ -35,7 +35,9 @@ impl Hasher for Mix {
 pub(crate) trait Row: Default {
     /// When it was last of use, in milliseconds of Unix time: the oldest makes room.
     fn used_ms(&self) -> u64;
+    /// As it is kept on disk.
     fn write(&self, out: &mut Writer);
+    /// From disk; `None` when garbled.
     fn read(from: &mut Reader<'_>) -> Option<Self>;
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::Engine;
 use super::fleet::Fleet;
+use super::tail::Tail;
 use crate::bytes::{Reader, Writer, checksum};
 
 /// The form on disk. A state of another version begins anew.
@@ -14,12 +15,20 @@ impl Engine {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::default();
         self.fleet.write(&mut out);
+        self.tail.write(&mut out);
         out.u64(self.resumed.load(Relaxed));
+        out.u64(self.resumed_slot.load(Relaxed));
+        out.u64(self.halved.load(Relaxed));
         self.clients.write(&mut out);
         self.credentials.write(&mut out);
         self.exits.write(&mut out);
         self.strikes.write(&mut out);
         self.halted.write(&mut out);
+        self.sources.write(&mut out);
+        self.moves.write(&mut out);
+        self.released.write(&mut out);
+        self.groups.write(&mut out);
+        self.beats.write(&mut out);
         let mut whole = Writer::default();
         whole.u32(VERSION);
         whole.u32(checksum(&[&out.0]));
@@ -35,13 +44,20 @@ impl Engine {
             return None;
         }
         let fleet = Fleet::read(&mut from)?;
-        let resumed = from.u64()?.into();
-        let engine = Self { fleet, resumed, ..Self::default() };
+        let tail = Tail::read(&mut from)?;
+        let (resumed, resumed_slot) = (from.u64()?.into(), from.u64()?.into());
+        let halved = from.u64()?.into();
+        let engine = Self { fleet, tail, resumed, resumed_slot, halved, ..Self::default() };
         engine.clients.fill(&mut from)?;
         engine.credentials.fill(&mut from)?;
         engine.exits.fill(&mut from)?;
         engine.strikes.fill(&mut from)?;
         engine.halted.fill(&mut from)?;
+        engine.sources.fill(&mut from)?;
+        engine.moves.fill(&mut from)?;
+        engine.released.fill(&mut from)?;
+        engine.groups.fill(&mut from)?;
+        engine.beats.fill(&mut from)?;
         from.0.is_empty().then_some(engine)
     }
 }

@@ -1,6 +1,7 @@
 //! What a key was signed for: the duties of this epoch, and what is to be signed once.
 
 use crate::bytes::{Reader, Writer, fold};
+use crate::sequential::rates::Counted;
 use crate::settings::Chain;
 use crate::{DutyType, Message, Observation};
 
@@ -46,10 +47,12 @@ pub(crate) struct Ledger {
     pub(crate) deposit: u32,
     /// The sync-committee period in which the key last sent a message, its low bits, and 1.
     pub(crate) sync_period: u16,
+    /// The last roots that were counted among the group's rates: a reveal's and a block's.
+    counted: [u32; 2],
 }
 
 impl Ledger {
-    pub(crate) const BYTES: usize = 4 + 2 * DutyType::ALL.len() + 4 * (RECENT + 8 + 3) + 2;
+    pub(crate) const BYTES: usize = 4 + 2 * DutyType::ALL.len() + 4 * (RECENT + 8 + 3 + 2) + 2;
 
     /// Distinct roots of the type in the present epoch so far.
     pub(crate) fn count(&self, duty: DutyType, epoch: u64) -> u16 {
@@ -116,6 +119,30 @@ impl Ledger {
         }
     }
 
+    /// What a released request counts as among its group's rates. The same reveal of several beacon
+    /// nodes, a block asked for again and the first registration of an epoch count as nothing.
+    pub(crate) fn counts_as(&mut self, seen: &Observation) -> Option<Counted> {
+        let (place, counted) = match seen.message {
+            Message::RandaoReveal { .. } => (0, Counted::RandaoReveal),
+            Message::Block { .. } => (1, Counted::Block),
+            Message::Registration { .. } => {
+                let is_repeated = self.count(DutyType::Registration, seen.at.epoch) > 1;
+                return is_repeated.then_some(Counted::Registration);
+            }
+            Message::Attestation { .. }
+            | Message::SelectionProof { .. }
+            | Message::AggregateAndProof { .. }
+            | Message::SyncMessage { .. }
+            | Message::SyncSelectionProof { .. }
+            | Message::SyncContribution { .. }
+            | Message::VoluntaryExit { .. }
+            | Message::Deposit { .. } => return None,
+        };
+        let is_new = self.counted[place] != root(seen);
+        self.counted[place] = root(seen);
+        is_new.then_some(counted)
+    }
+
     fn prove(&mut self, slot: u64, chain: &Chain, of: fn(&mut Self) -> &mut Slots) {
         let (epoch, bit) = Slots::place(slot, chain);
         let counted = u64::from(self.epoch);
@@ -142,6 +169,7 @@ impl Ledger {
         out.all_u32(&self.sync_selection.0);
         out.all_u32(&[self.registered_s, self.exit, self.deposit]);
         out.u16(self.sync_period);
+        out.all_u32(&self.counted);
     }
 
     pub(crate) fn read(from: &mut Reader<'_>) -> Option<Self> {
@@ -149,7 +177,7 @@ impl Ledger {
         let (counts, recent) = (from.all_u16()?, from.all_u32()?);
         let (selection, sync_selection) = (Slots(from.all_u32()?), Slots(from.all_u32()?));
         let [registered_s, exit, deposit] = from.all_u32()?;
-        let sync_period = from.u16()?;
+        let (sync_period, counted) = (from.u16()?, from.all_u32()?);
         Some(Self {
             epoch,
             counts,
@@ -160,6 +188,7 @@ impl Ledger {
             exit,
             deposit,
             sync_period,
+            counted,
         })
     }
 }

@@ -23,10 +23,15 @@ impl Sources {
     pub(crate) const BYTES: usize = 8 * SOURCES;
 
     /// In how many distinct epochs `token` was seen.
-    #[expect(dead_code, reason = "the context score asks it")]
     pub(crate) fn epochs(&self, token: u32) -> u16 {
         let found = self.0.iter().find(|sighting| sighting.token == token);
         found.map_or(0, |sighting| sighting.epochs)
+    }
+
+    /// How many epochs ago `token` was last seen.
+    pub(crate) fn epochs_since(&self, token: u32, epoch: u64) -> Option<u64> {
+        let found = self.0.iter().find(|sighting| sighting.token == token)?;
+        Some(u64::from((epoch as u16).wrapping_sub(found.last)))
     }
 
     /// Notes a signature that was released to `token`.

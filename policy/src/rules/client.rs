@@ -75,7 +75,9 @@ pub(crate) fn quarantine(case: &Case<'_>) -> Word {
         Standing::Rotates(_) | Standing::Follows => true,
         Standing::Apart | Standing::Contested | Standing::Fenced => false,
     };
-    word(!(strikes.is_contest && has_lease), Level::Quarantine, "source", || {
+    let is_own = case.key.lease.token == case.seen.source.token();
+    let is_over = is_own || strikes.is_contest && has_lease;
+    word(!is_over, Level::Quarantine, "source", || {
         let observed = format!("{} in quarantine for this key", client_name(case));
         (observed, format!("none before epoch {until}"))
     })

@@ -78,7 +78,8 @@ pub(crate) fn standing(
     if is_back && (is_fresh || is_rotating()) { Standing::Fenced } else { Standing::Contested }
 }
 
-fn is_rotation(window: &Window, old: ClientIndex, new: ClientIndex) -> bool {
+/// Whether a window hands keys from one client to the other.
+pub(crate) fn is_rotation(window: &Window, old: ClientIndex, new: ClientIndex) -> bool {
     match window.kind {
         WindowKind::Rotation { from, to } => from == old && to == new,
         WindowKind::Exits | WindowKind::Deposits | WindowKind::Maintenance => false,
