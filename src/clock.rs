@@ -86,6 +86,18 @@ impl Clock {
             Self::Manual(clock) => *clock.0.lock(),
         }
     }
+
+    /// Whether a test turns the hands of the machine's clock: a leap is then time that passed, and
+    /// says nothing of a process that was away.
+    pub fn is_turned(&self) -> bool {
+        match self {
+            #[cfg(feature = "test-clock")]
+            Self::System => test_clock::unix_ns().is_some(),
+            #[cfg(not(feature = "test-clock"))]
+            Self::System => false,
+            Self::Manual(_) => false,
+        }
+    }
 }
 
 /// Slots and epochs of one network.

@@ -94,47 +94,39 @@ macro_rules! incidents {
 }
 
 incidents! {
-    #[ignore = "waits for the rules of the policy crate"]
     c01_rocklogic "C01-rocklogic.json",
     c02_staked "C02-staked.json",
-    #[ignore = "waits for the rules of the policy crate"]
     c03_no_volume "C03-no-volume.json",
     c04_clock_skew "C04-clock-skew.json",
-    #[ignore = "waits for the rules of the policy crate"]
     c05_first_slashing "C05-first-slashing.json",
     c06_launchnodes "C06-launchnodes.json",
     c07_ssv_ankr "C07-ssv-ankr.json",
-    #[ignore = "waits for the rules of the policy crate"]
     c08_bitcoin_suisse "C08-bitcoin-suisse.json",
-    #[ignore = "waits for the rules of the policy crate"]
     c09_slow_trickle "C09-slow-trickle.json",
-    #[ignore = "waits for the rules of the policy crate"]
     c10_copied_data "C10-copied-data.json",
-    #[ignore = "waits for the rules of the policy crate"]
     c11_mev_equivocation "C11-mev-equivocation.json",
-    #[ignore = "waits for the rules of the policy crate"]
+    #[ignore = "waits until run judges by the document, and for statistics"]
     c12_manifold "C12-manifold.json",
-    #[ignore = "waits for the rules of the policy crate"]
+    #[ignore = "waits until run judges by the document, and for statistics"]
     c13_registration_hijack "C13-registration-hijack.json",
-    #[ignore = "waits for the rules of the policy crate"]
+    #[ignore = "waits until run judges by the document, and for statistics"]
     c14_deposit_front_running "C14-deposit-front-running.json",
-    #[ignore = "waits for the rules of the policy crate"]
+    #[ignore = "waits until run judges by the document, and for statistics"]
     c15_kiln_swissborg "C15-kiln-swissborg.json",
-    #[ignore = "waits for the rules of the policy crate"]
+    #[ignore = "waits until run judges by the document, and for statistics"]
     c16_infstones "C16-infstones.json",
-    #[ignore = "waits for the rules of the policy crate"]
+    #[ignore = "waits until run judges by the document, and for statistics"]
     c17_dormant_oracle "C17-dormant-oracle.json",
-    #[ignore = "waits for the rules of the policy crate"]
+    #[ignore = "waits until run judges by the document, and for statistics"]
     c18_ronin "C18-ronin.json",
-    #[ignore = "waits for the rules of the policy crate"]
+    #[ignore = "waits until run judges by the document, and for statistics"]
     c19_harmony "C19-harmony.json",
-    #[ignore = "waits for the rules of the policy crate"]
     c20_multichain "C20-multichain.json",
-    #[ignore = "waits for the rules of the policy crate"]
+    #[ignore = "waits until run judges by the document, and for statistics"]
     c21_stakehound "C21-stakehound.json",
     c22_displayed_not_signed "C22-displayed-not-signed.json",
     c23_holesky "C23-holesky.json",
-    #[ignore = "waits for the rules of the policy crate"]
+    #[ignore = "waits until run judges by the document, and for statistics"]
     c24_blockscape "C24-blockscape.json",
     c25_upstream_faults "C25-upstream-faults.json",
 }

@@ -128,7 +128,8 @@ impl Keeper {
 
     fn turn(&self, now: Moment) {
         let judgement = &self.gate.judgement;
-        if now.epoch > self.last.epoch + EPOCHS_AWAY_MAX {
+        let leapt = now.epoch > self.last.epoch + EPOCHS_AWAY_MAX;
+        if leapt && !self.gate.clock.is_turned() {
             judgement.engine.resumed(now); // suspended, or the clock was set
         }
         for alarm in judgement.engine.tick(&judgement.policy(), now) {
