@@ -22,6 +22,7 @@
 //! | several signers: who is asked, and what one that fails costs | `replicas` |
 //! | what has happened to others, with time that is turned | `incidents` |
 //! | time that a test turns: the feature `test-clock`, which `make test` has | `test_clock` |
+//! | leases, refusals that burn nothing, what outlives the gate | `policy` |
 //! | the policy as a document | `policy_document` |
 //! | processes, requests and connections for all of them | `support` |
 
@@ -41,6 +42,7 @@ mod incidents;
 mod lying_signer;
 mod one_live_copy;
 mod path;
+mod policy;
 mod policy_document;
 mod replicas;
 mod request_names;

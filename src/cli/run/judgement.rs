@@ -112,8 +112,12 @@ impl Keeper {
         match changes.recv_timeout(LOOK_INTERVAL) {
             Ok(row) => {
                 self.save_clients();
+                let mut owners = 0_u64;
                 let rows = std::iter::once(row).chain(changes.try_iter()).take(ROWS_PER_BATCH);
-                failed(self.gate.judgement.table.save_keys(&self.gate.validators, rows));
+                let rows = rows.inspect(|_| owners += 1);
+                if !failed(self.gate.judgement.table.save_keys(&self.gate.validators, rows)) {
+                    tracing::debug!(event = "owners_kept", owners, "new owners are on disk");
+                }
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return false,
