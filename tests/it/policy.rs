@@ -50,10 +50,8 @@ impl Pair {
 }
 
 fn two_clients(more: &str) -> Pair {
-    let mut world =
-        World::prepare(Options { config: format!("{TWO}{more}"), ..Options::default() });
-    world.start_gate();
-    Pair::start(world)
+    let config = format!("{TWO}{more}");
+    Pair::start(World::start(Options { config, policy: None, ..Options::default() }))
 }
 
 fn addresses(world: &World, log: &str) -> (SocketAddr, SocketAddr) {

@@ -38,7 +38,17 @@ pub(crate) struct Options {
     pub(crate) network: Option<String>,
     /// The genesis validators root.
     pub(crate) genesis_validators_root: &'static str,
+    /// The policy document; `None` for the built-in policy.
+    pub(crate) policy: Option<&'static str>,
 }
+
+/// The policy of tests that are about something else. They ask for what is long past, for a day's
+/// duties within seconds and with several clients for one key, which no rule lets pass that is
+/// about time, numbers or owners.
+const TIMELESS: &str = "version = 1\n[defaults.modes]\nblock_window = 'off'\n\
+     randao_window = 'off'\nsync_window = 'off'\nselection_budget = 'off'\nduty_budget = 'off'\n\
+     client_lease = 'off'\nlease_fence = 'off'\nexit_window = 'off'\nexit_daily_max = 'off'\n\
+     deposit_credentials = 'off'\n";
 
 impl Default for Options {
     fn default() -> Self {
@@ -50,6 +60,7 @@ impl Default for Options {
             enrol: true,
             network: None,
             genesis_validators_root: GVR,
+            policy: Some(TIMELESS),
         }
     }
 }
@@ -79,6 +90,7 @@ pub(crate) struct World {
     keys: u64,
     network: PathBuf,
     genesis_validators_root: &'static str,
+    policy: Option<&'static str>,
 }
 
 impl World {
@@ -103,7 +115,11 @@ impl World {
             keys: options.keys,
             network: Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/networks/test.yaml"),
             genesis_validators_root: options.genesis_validators_root,
+            policy: options.policy.filter(|_| !options.config.contains("[policy]")),
         };
+        if let Some(policy) = world.policy {
+            fs::write(world.path("policy.toml"), policy).expect("written");
+        }
         if let Some(network) = options.network {
             world.network = world.path("network.yaml");
             fs::write(&world.network, network).expect("written");
@@ -143,11 +159,13 @@ impl World {
     pub(crate) fn write_config(&self, name: &str, extra: &str) {
         let (network, root) = (&self.network, self.genesis_validators_root);
         let signer = self.signer.as_ref().expect("the signer runs").address;
+        let policy = self.policy.filter(|_| !extra.contains("[policy]"));
+        let policy = policy.map_or("", |_| "\n[policy]\nfile = 'policy.toml'\n");
         let text = format!(
             "[network]\nconfig = {network:?}\ngenesis_time = {}\ngenesis_validators_root = \"{root}\"\n\
              [listen]\naddress = \"127.0.0.1:0\"\n[metrics]\naddress = \"127.0.0.1:0\"\n\
              [upstream]\nurl = \"http://{signer}\"\n\
-             [slashing]\ndirectory = \"slashing\"\nwitness = \"witness.json\"\n{extra}",
+             [slashing]\ndirectory = \"slashing\"\nwitness = \"witness.json\"\n{extra}{policy}",
             self.genesis_time
         );
         fs::write(self.dir.path().join(name), text).expect("written");

@@ -38,6 +38,7 @@ fn replay(capture: &Capture) -> usize {
     let mut world = World::prepare(Options {
         keys: KEYS,
         genesis_age_s: 0,
+        policy: None,
         network: Some(yaml),
         genesis_validators_root: GVR,
         ..Options::default()

@@ -51,6 +51,7 @@ impl Stage {
             keys: case.keys,
             enrol: case.enrolled,
             signer: case.signer.clone(),
+            policy: None,
             ..Options::default()
         });
         // The first epoch that has not begun: time goes on from when the store was made.
