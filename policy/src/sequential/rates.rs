@@ -74,7 +74,7 @@ struct Rate {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rates {
     exposure: f64, // attestations, forgotten as slowly
-    attestations: u32,
+    pub(super) attestations: u32,
     rates: [Rate; 3],
     tested_slot: u64,
 }

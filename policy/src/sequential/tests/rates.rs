@@ -25,8 +25,8 @@ impl Group {
     }
 
     fn slot(&mut self, extra: f64) -> Option<Excess> {
-        let attesting = (self.keys / 32.0) as u32;
-        (0..attesting).for_each(|_| self.rates.attested());
+        self.rates.attested();
+        self.rates.attestations = (self.keys / 32.0) as u32; // as if each was said
         let reveals = self.poisson(self.keys / 1e6 + extra);
         (0..reveals).for_each(|_| self.rates.signed(Counted::RandaoReveal));
         self.slot += 1;
