@@ -244,4 +244,35 @@ impl Incidents {
         self.waiting = waiting;
         due
     }
+
+    /// As it is kept on disk.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        out.extend((self.waiting.len() as u32).to_le_bytes());
+        for incident in &self.waiting {
+            out.extend(incident.source.to_le_bytes());
+            out.extend(incident.class.to_le_bytes());
+            out.extend(incident.slot.to_le_bytes());
+            out.extend(incident.ln_s.to_le_bytes());
+            out.extend(incident.late_ms.to_le_bytes());
+            out.push(u8::from(incident.is_network_event));
+        }
+    }
+
+    /// From the front of `bytes`, which is moved on; `None` when garbled.
+    pub fn take(bytes: &mut &[u8]) -> Option<Self> {
+        let mut reader = Bytes(bytes);
+        let mut waiting = Vec::new();
+        for _ in 0..reader.u32()? {
+            waiting.push(Incident {
+                source: reader.u32()?,
+                class: reader.u64()?,
+                slot: reader.u64()?,
+                ln_s: reader.f32()?,
+                late_ms: reader.f32()?,
+                is_network_event: reader.u8()? == 1,
+            });
+        }
+        *bytes = reader.0;
+        Some(Self { waiting })
+    }
 }
