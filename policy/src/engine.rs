@@ -236,7 +236,8 @@ impl Engine {
     ) -> Decision {
         let case = Case::new(self, policy, key, seen);
         let mode = case.group.modes[Rule::Shares as usize];
-        let (Some(set), false) = (out.shares, out.chosen_by_gate || mode == Mode::Off) else {
+        let says_nothing = out.chosen_by_gate || seen.is_repeat || mode == Mode::Off;
+        let (Some(set), false) = (out.shares, says_nothing) else {
             return Decision::default();
         };
         let look = |group: &Group| {

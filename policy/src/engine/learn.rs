@@ -1,5 +1,6 @@
 //! What a released signature changes, and what the passing of a slot does.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::counts::credential;
@@ -7,7 +8,7 @@ use super::groups::{Group, place};
 use super::{Alarm, Engine};
 use crate::sequential::{Incident, Round, Scope};
 use crate::settings::Chain;
-use crate::{GroupIndex, KeyState, Message, Moment, Observation, Outcome, Policy, Rule};
+use crate::{GroupIndex, KeyState, Message, Mode, Moment, Observation, Outcome, Policy, Rule};
 use crate::{Window, WindowKind};
 
 /// Epochs after which what is known of a source counts half: 28 days of mainnet.
@@ -120,6 +121,9 @@ impl Engine {
             }
             true
         });
+        let is_on =
+            |index| policy.group(GroupIndex(index)).modes[Rule::FleetRates as usize] != Mode::Off;
+        found.retain(|(index, _)| is_on(*index));
         found.sort_unstable_by_key(|(index, _)| *index);
         alarms.extend(found.into_iter().map(|(index, excess)| Alarm {
             rule: Rule::FleetRates,
@@ -143,18 +147,34 @@ impl Engine {
         });
         round.sort();
         let limit = policy.thresholds.source_timing;
-        let (mut new, mut clients) = (Vec::new(), Vec::new());
+        let (mut new, mut owners) = (Vec::new(), BTreeMap::new());
         self.beats.sweep(|beat| {
             let scope = self.scope(policy, GroupIndex(beat.group), at, None);
-            clients.push((beat.token, beat.client));
+            owners.insert(beat.token, (beat.client, beat.group));
             new.extend(round.test(beat.dialect, beat.token, &mut beat.timing, limit, scope));
             true
         });
         new.sort_unstable_by_key(|incident| incident.source);
         let due = self.incidents.lock().settle(&round, new);
-        alarms.extend(due.into_iter().map(|incident| {
-            let client = clients.iter().find(|(token, _)| *token == incident.source);
-            of_source(&incident, client.map_or(0, |(_, client)| *client), policy)
+        let mut together: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+        for incident in due {
+            let Some((client, group)) = owners.get(&incident.source) else { continue };
+            if policy.group(GroupIndex(*group)).modes[Rule::SourceTiming as usize] == Mode::Off {
+                continue;
+            }
+            let alarm = of_source(&incident, *client, policy);
+            if incident.is_network_event {
+                together.entry(incident.class).or_default().push(alarm.about);
+            } else {
+                alarms.push(alarm);
+            }
+        }
+        // What most sources do at once is one event, not one for each.
+        alarms.extend(together.into_values().map(|sources| Alarm {
+            rule: Rule::SourceTiming,
+            reason: format!("{} sources of one kind left their usual time at once", sources.len()),
+            about: sources.join(", "),
+            is_network_event: true,
         }));
     }
 }
@@ -169,7 +189,8 @@ fn learn_group(
     group.index = seen.group.0;
     group.released += 1;
     group.last_ms = group.last_ms.max(seen.at.unix_ms);
-    if let (Some(set), false) = (out.shares, out.chosen_by_gate) {
+    // Who tries again has the same node stand in again: that is one event, not many.
+    if let (Some(set), false) = (out.shares, out.chosen_by_gate || seen.is_repeat) {
         key.shares.learn(seen.key, set, &mut group.cluster, seen.at.slot, scope);
     }
     if matches!(seen.message, Message::Attestation { .. }) && !seen.is_repeat {
@@ -190,6 +211,6 @@ fn of_source(incident: &Incident, client: u16, policy: &Policy) -> Alarm {
             "{:+.0} ms from where it usually stands against its class (ln S {:.1})",
             incident.late_ms, incident.ln_s
         ),
-        is_network_event: incident.is_network_event,
+        is_network_event: false,
     }
 }

@@ -6,6 +6,7 @@ use super::Engine;
 use super::fleet::Fleet;
 use super::tail::Tail;
 use crate::bytes::{Reader, Writer, checksum};
+use crate::sequential::Incidents;
 
 /// The form on disk. A state of another version begins anew.
 const VERSION: u32 = 1;
@@ -29,6 +30,7 @@ impl Engine {
         self.released.write(&mut out);
         self.groups.write(&mut out);
         self.beats.write(&mut out);
+        self.incidents.lock().put(&mut out.0);
         let mut whole = Writer::default();
         whole.u32(VERSION);
         whole.u32(checksum(&[&out.0]));
@@ -58,6 +60,7 @@ impl Engine {
         engine.released.fill(&mut from)?;
         engine.groups.fill(&mut from)?;
         engine.beats.fill(&mut from)?;
+        *engine.incidents.lock() = Incidents::take(&mut from.0)?;
         from.0.is_empty().then_some(engine)
     }
 }

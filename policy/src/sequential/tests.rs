@@ -1,5 +1,6 @@
 //! A small world for the tests that add up: sources that sign for many keys, slot after slot.
 
+mod engine;
 mod rates;
 mod regressions;
 mod shares;
