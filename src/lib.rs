@@ -20,6 +20,7 @@
 //! | [`validators`] | the table of keys, each with its lock |
 //! | [`validated_keys`] | the keys as points, validated once |
 //! | [`judgement`] | what requests are judged by: the policy, the engine, who has which place |
+//! | [`recording`] | what was judged, on disk, and judged once more by a draft of a policy |
 //! | [`enrolment`] | how keys begin and end, by declaration |
 //! | [`upstream`] | the signers: pooled connections, twins, verification, which keys they have |
 //! | [`clients`] | who is asking: certificate, listener, password, address |
@@ -61,6 +62,7 @@ pub mod judgement;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
+pub mod recording;
 pub mod server;
 pub mod sign;
 pub mod systemd;

@@ -37,6 +37,14 @@ impl Policy {
         self.clients.get(usize::from(client.0))
     }
 
+    /// Gives the client at a place its name, for reasons in words.
+    pub fn name_client(&mut self, place: usize, name: String) {
+        if self.clients.len() <= place {
+            self.clients.resize_with(place + 1, ClientPolicy::default);
+        }
+        self.clients[place].name = name;
+    }
+
     /// The first window that holds for a request and fits, with its place.
     pub fn window(
         &self,
