@@ -48,6 +48,8 @@ pub enum Command {
         /// Which.
         keys: Keys,
     },
+    /// Read the policy document again.
+    ReloadPolicy,
     /// Pass sockets and store to the gate that asks: the beginning of a longer conversation.
     HandOver(Ask),
 }
@@ -64,6 +66,8 @@ pub enum Reply {
     Imported(ImportOutcome),
     /// How many keys the file has that follows.
     Exported(u64),
+    /// The policy that is in force now, by what it has changed.
+    PolicyPublished(Vec<String>),
     /// Nothing was done, and why.
     Refused(String),
 }
@@ -84,6 +88,9 @@ pub fn execute(
         Command::Disable { keys } => declarations.disable(keys).map(Reply::Outcomes),
         Command::Export { keys } => declarations.export(keys, output).map(Reply::Exported),
         // Never here: a conversation about the whole process, not about keys.
+        Command::ReloadPolicy => {
+            return Reply::Refused("only a running gate has a policy in force".to_owned());
+        }
         Command::HandOver(_) => {
             return Reply::Refused("only a running gate can hand over".to_owned());
         }
@@ -201,6 +208,7 @@ impl Command {
             Self::Import => "import",
             Self::Disable { .. } => "disable",
             Self::Export { .. } => "export",
+            Self::ReloadPolicy => "reload_policy",
             Self::HandOver(_) => "hand_over",
         }
     }

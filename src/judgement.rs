@@ -13,6 +13,7 @@ use policy::{Chain, Engine, GroupIndex, GroupPolicy, Mode, Policy, Rule};
 
 use crate::config::KeyGroups;
 use crate::eth::Network;
+use crate::recording::{Event, Recorder};
 use crate::validators::RowIndex;
 
 pub use self::baseline::{Baseline, BaselineTable, Kept};
@@ -37,6 +38,7 @@ pub struct Judgement {
     chain: Chain,
     policy: ArcSwap<Policy>,
     owner_changes: OnceLock<SyncSender<RowIndex>>,
+    recorder: OnceLock<Recorder>,
 }
 
 impl Judgement {
@@ -53,6 +55,7 @@ impl Judgement {
             chain,
             policy,
             owner_changes: OnceLock::new(),
+            recorder: OnceLock::new(),
         }
     }
 
@@ -71,6 +74,23 @@ impl Judgement {
         }
     }
 
+    /// Records what is judged from now on. Only the first call counts.
+    pub fn record_to(&self, recorder: Recorder) {
+        let _ = self.recorder.set(recorder);
+    }
+
+    /// The recording, where there is one.
+    pub fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.get()
+    }
+
+    /// Records what happened to a request, where that is wished.
+    pub fn record(&self, event: impl FnOnce() -> Event) {
+        if let Some(recorder) = self.recorder.get() {
+            recorder.record(event());
+        }
+    }
+
     /// The policy that holds now.
     pub fn policy(&self) -> Guard<Arc<Policy>> {
         self.policy.load()
@@ -85,6 +105,9 @@ impl Judgement {
         for group in self.groups.iter().skip(policy.groups.len() - 1) {
             let rest = GroupPolicy { name: group.name.clone(), ..policy.groups[0].clone() };
             policy.groups.push(rest);
+        }
+        for (place, name) in self.clients.names().into_iter().enumerate() {
+            policy.name_client(place, name);
         }
         let active_validators = policy.chain.active_validators;
         policy.chain = Chain { active_validators, ..self.chain };

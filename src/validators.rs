@@ -223,6 +223,11 @@ impl Validators {
         }
     }
 
+    /// The place of a row as a table beside this one has it, if there is such a row.
+    pub fn at_place(&self, place: u32) -> Option<RowIndex> {
+        ((place as usize) < self.rows.len()).then_some(RowIndex(place))
+    }
+
     /// Runs `judge` under the key's lock. A panic in it halts the key and goes on unwinding.
     pub fn with<R>(&self, row: RowIndex, judge: impl FnOnce(&mut Validator) -> R) -> R {
         self.rows.with(row, |validator| {

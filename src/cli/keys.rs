@@ -231,7 +231,11 @@ impl Reply {
     pub(super) fn unexpected<T>(self) -> anyhow::Result<T> {
         match self {
             Self::Refused(reason) => bail!("{reason}"),
-            Self::Keys(_) | Self::Outcomes(_) | Self::Imported(_) | Self::Exported(_) => {
+            Self::Keys(_)
+            | Self::Outcomes(_)
+            | Self::Imported(_)
+            | Self::Exported(_)
+            | Self::PolicyPublished(_) => {
                 bail!("the running gate is of another version: it gave an answer of another kind")
             }
         }

@@ -11,11 +11,19 @@ use super::{Exit, load};
 use crate::config::policy::{KeyPlace, Known, PolicyError, read, summary};
 use crate::config::{Config, KeySelection, RunArgs};
 
+pub use self::replay::{PublishArgs, ReplayArgs};
+
+mod replay;
+
 /// What to do with a policy.
 #[derive(Subcommand)]
 pub enum PolicyCommand {
     /// Say what is wrong with a policy document, or what it enforces
     Check(CheckArgs),
+    /// Say what a draft would have refused of what was recorded
+    Replay(ReplayArgs),
+    /// Try a draft on what was recorded, and put it in force
+    Publish(PublishArgs),
 }
 
 /// `portcullis policy check`.
@@ -32,6 +40,8 @@ impl PolicyCommand {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         match self {
             Self::Check(args) => args.run(),
+            Self::Replay(args) => args.run(),
+            Self::Publish(args) => args.run(),
         }
     }
 }

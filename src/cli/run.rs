@@ -38,6 +38,7 @@ use self::end::Running;
 use self::hand_over::{Door, Turn};
 pub(super) use self::listeners::addresses;
 use self::listeners::{listen, serve};
+use self::policy::{PolicyFile, record};
 #[cfg(feature = "bench-nosync")]
 use self::signers::require_loopback;
 pub(super) use self::signers::upstream_keys;
@@ -52,6 +53,7 @@ mod end;
 mod hand_over;
 mod judgement;
 mod listeners;
+mod policy;
 mod signers;
 mod threads;
 mod upgrade;
@@ -137,6 +139,9 @@ pub(super) fn serve_until_the_end(
     let (ends, ended) = mpsc::channel();
     watch_store(&store, &ends);
     let gate = Arc::new(assemble(&config, network, slots, metrics, &store, watermarks)?);
+    let policy = PolicyFile::publish(&config, &gate)?;
+    policy.watch()?;
+    record(&config, &gate)?;
     watch_access(&clients)?;
     let discovery = Arc::new(Discovery::new(Arc::new(signers)));
     keep_lease(&gate, slots, ends.clone())?;
@@ -146,7 +151,7 @@ pub(super) fn serve_until_the_end(
         supervised: notify.is_to_somebody(),
     };
     let door = Door::new(&sockets, terms, ends.clone());
-    serve_control(&config, &gate, slots, door)?;
+    serve_control(&config, &gate, slots, policy, door)?;
     watch_upstreams(&config, &gate, &discovery)?;
     watch_signals(ends)?;
     watch_upgrade_signal()?;
@@ -260,10 +265,14 @@ fn serve_control(
     config: &Config,
     gate: &Arc<Gate>,
     slots: SlotClock,
+    policy: Arc<PolicyFile>,
     door: Door,
 ) -> anyhow::Result<()> {
     let gate = Arc::clone(gate);
     let answer = move |command: &_, input: &mut dyn Read, output: &mut dyn Write| {
+        if matches!(command, control::Command::ReloadPolicy) {
+            return policy.answer();
+        }
         let declarations = Declarations {
             store: &gate.store,
             validators: &gate.validators,

@@ -136,6 +136,9 @@ families! {
         "Judgements, by level: observe, alert, hold, refuse, quarantine, halt_rotation.";
     POLICY_ALARMS: Counter "portcullis_policy_alarms_total" ["rule"]
         "Alarms about a whole source, a key group or the fleet, by rule.";
+    POLICY_RECORDING_DROPPED: Counter "portcullis_policy_recording_dropped_total" []
+        "Events that the recording of judged requests does not have: its queue was full, or its \
+         disk failed. Nothing else suffers.";
     CLOCK_DISAGREEMENT: Gauge "portcullis_clock_disagreement_seconds" []
         "By how much the clients' duties lie outside their slots by the gate's clock (median); less \
          than 0, they are early. Beside 0, one of the clocks is off.";

@@ -12,6 +12,8 @@ pub struct PolicyMetrics {
     pub alarms: IntCounterVec,
     /// By how much the clients' duties say that the clocks differ, in seconds.
     pub clock_disagreement: Gauge,
+    /// Events that a recording does not have.
+    pub recording_dropped: IntCounter,
     levels: [IntCounter; LEVELS.len()],
 }
 
@@ -22,6 +24,7 @@ impl PolicyMetrics {
             findings: families::POLICY_FINDINGS.counters(registry),
             alarms: families::POLICY_ALARMS.counters(registry),
             clock_disagreement: families::CLOCK_DISAGREEMENT.float_gauge(registry),
+            recording_dropped: families::POLICY_RECORDING_DROPPED.counter(registry),
             levels: LEVELS.map(|level| levels.with_label_values(&[level])),
         }
     }

@@ -19,6 +19,7 @@ use crate::clients::Client;
 use crate::clock::{Now, SlotClock};
 use crate::eth::{Duty, SigningRoot};
 use crate::judgement::{Baseline, Origin};
+use crate::recording::{Event, JudgedEvent, Said};
 use crate::validators::RowIndex;
 use crate::web3signer::request::{BodyProof, Member, Style};
 
@@ -143,7 +144,10 @@ impl<'a> Case<'a> {
         if self.pass == Pass::First {
             self.gate.judgement.engine.attempted(&self.policy, &baseline.state, &self.seen);
         }
-        if decision.verdict == Verdict::Refuse {
+        let is_refused = decision.verdict == Verdict::Refuse;
+        let said = if is_refused { Said::Refused } else { Said::Allowed };
+        self.record(said, false, decision.refusal());
+        if is_refused {
             self.note_refusal(baseline, &decision);
         }
     }
@@ -155,6 +159,20 @@ impl<'a> Case<'a> {
         is_repeat: bool,
     ) -> Result<Opinion, NotSigned> {
         self.seen.is_repeat = is_repeat;
+        let opinion = self.opinion(baseline);
+        let (said, finding) = match &opinion {
+            Ok(Opinion::Allow(_)) => (Said::Allowed, None),
+            Ok(Opinion::HoldUntil(_)) => (Said::Held, None),
+            Err(NotSigned::Refused(Refusal::Policy(refusal))) => {
+                (Said::Refused, Some(&refusal.finding))
+            }
+            Err(_) => (Said::Refused, None),
+        };
+        self.record(said, true, finding);
+        opinion
+    }
+
+    fn opinion(&self, baseline: &mut Baseline) -> Result<Opinion, NotSigned> {
         let mut decision = self.judged(&baseline.state);
         if self.pass == Pass::First {
             self.gate.judgement.engine.attempted(&self.policy, &baseline.state, &self.seen);
@@ -191,6 +209,8 @@ impl<'a> Case<'a> {
         if engine.admit(&self.policy, &mut baseline.state, &self.seen) {
             self.gate.judgement.owner_changed(self.row);
         }
+        let Observation { key, root, .. } = self.seen;
+        self.gate.judgement.record(|| Event::Admitted { key, root });
     }
 
     /// Exits and deposits.
@@ -201,6 +221,19 @@ impl<'a> Case<'a> {
     /// What was seen, for whoever learns from the signature.
     pub(super) fn seen(&self) -> Observation {
         self.seen
+    }
+
+    /// For a replay: under the key's lock, so that its order is that of the key.
+    fn record(&self, said: Said, is_safe: bool, refusal: Option<&Finding>) {
+        self.gate.judgement.record(|| {
+            Event::Judged(JudgedEvent {
+                seen: self.seen,
+                after_hold: self.pass == Pass::AfterHold,
+                is_safe,
+                said,
+                rule: refusal.map(|finding| finding.rule),
+            })
+        });
     }
 
     fn judged(&self, state: &policy::KeyState) -> Decision {
@@ -224,6 +257,8 @@ pub(super) fn learn(gate: &Gate, row: RowIndex, seen: &Observation, outcome: &Ou
         let baseline = &mut validator.baseline;
         baseline.is_dirty = true;
         gate.judgement.engine.learn(&policy, &mut baseline.state, seen, outcome);
+        let Observation { key, root, .. } = *seen;
+        gate.judgement.record(|| Event::Released { key, root, outcome: *outcome });
     });
 }
 

@@ -24,6 +24,7 @@
 //! | time that a test turns: the feature `test-clock`, which `make test` has | `test_clock` |
 //! | leases, refusals that burn nothing, what outlives the gate | `policy` |
 //! | the policy as a document | `policy_document` |
+//! | drafts of a policy: replayed, published, rejected | `policy_replay` |
 //! | processes, requests and connections for all of them | `support` |
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
@@ -44,6 +45,7 @@ mod one_live_copy;
 mod path;
 mod policy;
 mod policy_document;
+mod policy_replay;
 mod replicas;
 mod request_names;
 mod scale;

@@ -86,9 +86,9 @@ fn log_warnings(clients: &Clients) {
 
 /// What tells one content of a file from the next: when it was written, its length, and which file
 /// stands behind the name.
-type Stamp = Option<(i64, i64, u64, u64)>;
+pub(super) type Stamp = Option<(i64, i64, u64, u64)>;
 
-fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
+pub(super) fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
     let stamp = |file: &PathBuf| {
         let file = std::fs::metadata(file).ok()?;
         Some((file.mtime(), file.mtime_nsec(), file.len(), file.ino()))
@@ -96,4 +96,4 @@ fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
     files.iter().map(stamp).collect()
 }
 
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(1);

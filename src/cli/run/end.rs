@@ -105,6 +105,9 @@ impl Running {
     fn drain(&self, server: Server) -> (Drained, u64) {
         let watch = Stopwatch::start();
         let drained = server.drain(Duration::from_millis(self.config.limits.drain_timeout_ms));
+        if let Some(recorder) = self.gate.judgement.recorder() {
+            recorder.flush();
+        }
         let took_ms = u64::try_from(watch.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             event = "drained",

@@ -171,6 +171,9 @@ fn each_problem_of_a_window_has_its_place() {
     ] {
         check(&window(&more), expected);
     }
+    let of_a_key = format!("{until}\nkeys=['0x{}']", "80".repeat(48));
+    let policy = parsed(&format!("version = 1\n{}", window(&of_a_key))).unwrap();
+    assert_eq!(policy.windows[0].groups, [0, 1, 2].map(GroupIndex), "in whichever group it is");
     let rotation = format!(
         "[[windows]]\nname='r'\nkind='rotation'\nfrom_client='vc-1'\n\
          from=2026-11-21T10:00:00Z\n{until}\ngroups=['b']"

@@ -1,6 +1,6 @@
 //! Windows of a policy document: stretches of time in which something else holds.
 
-use policy::{Window, WindowKind};
+use policy::{GroupIndex, Window, WindowKind};
 
 use super::document::{KeyPlace, Known, client_place, group_place};
 use super::reader::{Item, Section};
@@ -20,8 +20,10 @@ pub(super) fn read(section: Section<'_>, known: &Known<'_>) -> Option<Window> {
         (None, Some(keys)) if keys.is_empty() => section.wrong(ProblemKind::WindowOfNothing),
         (_, _) => {}
     }
-    let groups = groups.unwrap_or_default();
-    let groups = groups.iter().filter_map(|item| group_place(item, known)).collect();
+    let groups = match groups {
+        Some(groups) => groups.iter().filter_map(|item| group_place(item, known)).collect(),
+        None => (0u16..).map(GroupIndex).take(known.groups.len()).collect(), // the keys say which
+    };
     let keys = keys.unwrap_or_default();
     let keys = keys.iter().filter_map(|item| key(item, known)).collect();
     let from_ms = section.required("from").and_then(|item| time::unix_ms(&item));
