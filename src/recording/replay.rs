@@ -4,7 +4,6 @@
 //! draft allows what was allowed, a request goes the way that it went; where it allows what was
 //! refused, it is taken as signed; where it refuses what was signed, nothing is learned from it.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
@@ -13,38 +12,14 @@ use policy::{
     Policy, Verdict,
 };
 
-pub use self::report::{RefusedRequest, Refusals, Report};
+pub use self::places::SharedPlaces;
+pub use self::report::{Refusals, RefusedRequest, Report};
 
 use super::event::{Event, Header, JudgedEvent, Said};
 use super::read::{Item, ReadError, Segment};
 
+mod places;
 mod report;
-
-/// The places that a draft and a recording share: the draft names some, the recording the rest.
-#[derive(Debug, Default)]
-pub struct SharedPlaces {
-    clients: RefCell<Vec<String>>,
-    keys: RefCell<HashMap<[u8; 48], u32>>,
-}
-
-impl SharedPlaces {
-    /// The place of a client; a new one gets the next.
-    pub fn client(&self, name: &str) -> ClientIndex {
-        let mut clients = self.clients.borrow_mut();
-        let place = clients.iter().position(|known| known == name).unwrap_or_else(|| {
-            clients.push(name.to_owned());
-            clients.len() - 1
-        });
-        ClientIndex(u16::try_from(place).unwrap_or(u16::MAX))
-    }
-
-    /// The place of a key; a new one gets the next.
-    pub fn key(&self, public_key: &[u8; 48]) -> u32 {
-        let mut keys = self.keys.borrow_mut();
-        let next = u32::try_from(keys.len()).unwrap_or(u32::MAX);
-        *keys.entry(*public_key).or_insert(next)
-    }
-}
 
 /// Judges the recording in these files by the draft; `refused` hears of each request that the draft
 /// refuses, in the order of the recording.
@@ -332,9 +307,7 @@ impl Replay<'_> {
         let decision = self.engine.judge_answer(&self.draft, state, &seen, outcome);
         if decision.verdict == Verdict::Refuse {
             self.engine.refused(&self.draft, state, &seen, &decision);
-            let name = self.places.clients.borrow();
-            let client = name.get(usize::from(seen.source.client.0)).cloned().unwrap_or_default();
-            drop(name);
+            let client = self.places.name(seen.source.client);
             self.note(&seen, true, &Who { public_key, client }, &decision);
             return;
         }
@@ -348,15 +321,15 @@ impl Replay<'_> {
             self.engine.resumed(at);
             return;
         };
-        if at.epoch > last.epoch + EPOCHS_AWAY_MAX {
+        if at.epoch > last.epoch.saturating_add(EPOCHS_AWAY_MAX) {
             self.engine.resumed(at);
         }
         if at.slot > last.slot {
-            let first = (last.slot + 1).max(at.slot.saturating_sub(TURNS_MAX));
+            let first = last.slot.saturating_add(1).max(at.slot.saturating_sub(TURNS_MAX));
             let slot_ms = u64::from(self.draft.chain.slot_ms);
             let began_ms = at.unix_ms.saturating_sub(u64::from(at.into_slot_ms));
             for slot in first..=at.slot {
-                let unix_ms = began_ms.saturating_sub((at.slot - slot) * slot_ms);
+                let unix_ms = began_ms.saturating_sub((at.slot - slot).saturating_mul(slot_ms));
                 let epoch = slot / self.draft.chain.slots_per_epoch.max(1);
                 self.engine.tick(&self.draft, Moment { unix_ms, slot, epoch, into_slot_ms: 0 });
             }
@@ -368,7 +341,7 @@ impl Replay<'_> {
 
     fn end_holds(&mut self, now_ms: u64) {
         while let Some(place) = self.held.iter().position(|held| {
-            held.until_ms + HOLD_GRACE_MS <= now_ms // the gate's own second look comes by then
+            held.until_ms.saturating_add(HOLD_GRACE_MS) <= now_ms // the gate's own second look comes by then
         }) {
             let Held { mut judged, until_ms, who } = self.held.remove(place);
             let waited_ms = until_ms.saturating_sub(judged.seen.at.unix_ms);
@@ -383,7 +356,7 @@ impl Replay<'_> {
     /// What was allowed and never released: its signer failed.
     fn forget(&mut self, slot: u64) {
         self.open.retain(|_, open| {
-            open.retain(|seen| seen.at.slot + SLOTS_OPEN_MAX >= slot);
+            open.retain(|seen| seen.at.slot.saturating_add(SLOTS_OPEN_MAX) >= slot);
             !open.is_empty()
         });
     }
@@ -391,7 +364,7 @@ impl Replay<'_> {
     fn finish(mut self, slots_per_epoch: u64) -> Report {
         self.end_holds(u64::MAX);
         let last = self.last.map_or(0, |last| last.slot);
-        let first = (last + 1).saturating_sub(slots_per_epoch);
+        let first = last.saturating_add(1).saturating_sub(slots_per_epoch);
         for (requests, refused) in self.by_slot.range(first..).map(|(_, counts)| counts) {
             self.report.last_epoch_requests += requests;
             self.report.last_epoch_refused += refused;

@@ -8,9 +8,11 @@ use policy::{
     Observation, Outcome, Permission, Policy, Rule, ShareSet, Source,
 };
 use prometheus::IntCounter;
+use proptest::prelude::*;
 
 use super::read::name;
 use super::replay::{Report, SharedPlaces, replay};
+use super::segment::SegmentFile;
 use super::*;
 
 struct Fixed;
@@ -225,6 +227,20 @@ fn a_cut_tail_costs_the_block_that_is_cut() {
     assert!(matches!(missing[..], [Missing::Damaged { .. }]), "{missing:?}");
     fs::write(&cut, b"PCLREC\0\x02 of the future").unwrap();
     assert!(matches!(Segment::open(&cut), Err(ReadError::NotARecording { .. })));
+}
+
+proptest! {
+    /// Whatever stands in a block whose checksum holds: it is read, or said to be damaged.
+    #[test]
+    fn no_bytes_break_the_reader(content in proptest::collection::vec(any::<u8>(), 0..512)) {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(name(1, 1, 1));
+        let mut file = SegmentFile::create(&path, &serde_json::to_vec(&header()).unwrap()).unwrap();
+        file.append(&content).unwrap();
+        let draft = denying(None);
+        let report = replay(draft, &SharedPlaces::default(), &[path], |_| {}).unwrap();
+        prop_assert!(report.requests <= content.len() as u64);
+    }
 }
 
 fn denying(client: Option<ClientIndex>) -> Policy {
