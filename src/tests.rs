@@ -17,6 +17,14 @@ use crate::config::KeyGroups;
 use crate::enrolment::Declarations;
 use crate::eth::{Network, Root};
 use crate::judgement::{BaselineTable, Judgement, Kept};
+use crate::limits::Limits;
+use crate::logging::LogLimit;
+use crate::metrics::{LabelValues, Metrics};
+use crate::sign::Gate;
+use crate::sign::admission::Admission;
+use crate::sign::permissions::Permissions;
+use crate::upstream::InFlight;
+use crate::upstream::verify::Verifier;
 use crate::validators::{Standing, Validator, Validators};
 
 pub(crate) const GENESIS: u64 = 1_700_000_000;
@@ -98,6 +106,35 @@ impl Rig {
             clock: &self.clock,
             clock_health: self.clock_health,
             validated_keys: None,
+        }
+    }
+
+    /// A gate over this store on `network`, which forwards to nobody.
+    pub(crate) fn into_gate(self, network: Network) -> Gate {
+        Gate {
+            genesis_validators_root: Root(CHAIN),
+            network,
+            clock: self.clock,
+            slots: self.slots,
+            recorder: self.store.recorder(),
+            judgement: judgement(),
+            permissions: Permissions::default(),
+            validators: self.validators,
+            store: self.store,
+            admission: Admission::new(&Limits::default()),
+            in_flight: InFlight::new(2),
+            verifier: Arc::new(Verifier::off()),
+            metrics: Arc::new(Metrics::new(&LabelValues {
+                duty_types: &[],
+                signed_code: "ok",
+                key_statuses: &[],
+                upstream_errors: &[],
+                events: &[],
+            })),
+            tracer: Default::default(),
+            log_limit: LogLimit::default(),
+            min_target_age_epochs: 2,
+            budget: Duration::from_secs(1),
         }
     }
 

@@ -24,6 +24,8 @@ use crate::validators::RowIndex;
 use crate::web3signer::request::{BodyProof, Member, Style};
 
 mod observe;
+#[cfg(test)]
+mod tests;
 
 /// Who asks, as judgements see it.
 #[derive(Clone, Copy, Debug, Default)]

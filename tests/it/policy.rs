@@ -148,3 +148,91 @@ fn a_lost_or_broken_baseline_costs_what_it_knew_and_no_duty() {
     event(&pair.world, "gate.log", "baseline_not_kept");
     assert_eq!(pair.two(&randao(epoch)), SIGNED);
 }
+
+/// A rule that is watched says what it would have refused, and refuses nothing.
+#[test]
+fn a_rule_that_is_watched_refuses_nothing() {
+    const WATCHED: &str =
+        "version = 1\n[defaults.modes]\nclient_lease = 'monitor'\nlease_fence = 'monitor'\n";
+    let config = TWO.to_owned();
+    let pair =
+        Pair::start(World::start(Options { config, policy: Some(WATCHED), ..Options::default() }));
+    let epoch = pair.world.epoch();
+    assert_eq!(pair.one(&randao(epoch)), SIGNED);
+    assert_eq!(pair.two(&attestation(epoch - 2, epoch, 3)), SIGNED);
+    eventually("the finding in the log", || !pair.logged("policy_finding").is_empty());
+    let line = &pair.logged("policy_finding")[0];
+    assert_eq!(
+        (line["rule"].as_str(), line["mode"].as_str()),
+        (Some("client_lease"), Some("monitor"))
+    );
+    assert_eq!(line["client"], "two");
+    let serving = event(&pair.world, "gate.log", "serving");
+    let metrics: SocketAddr = serving["metrics"].as_str().unwrap().parse().unwrap();
+    let page = Http::connect(metrics).get("/metrics").body;
+    let figure = "portcullis_policy_findings_total{group=\"default\",mode=\"monitor\",\
+                  rule=\"client_lease\"} 1";
+    assert!(page.contains(figure), "{page}");
+}
+
+#[cfg(feature = "test-clock")]
+mod turned {
+    use super::*;
+    use crate::support::{SLOT_S, attestation_at};
+    use crate::test_clock::{Hands, NOT_RESERVED};
+
+    /// Two clients and a clock that stands in the first slot of an epoch.
+    fn stopped() -> (Pair, Hands, u64) {
+        let options = Options { config: TWO.to_owned(), policy: None, ..Options::default() };
+        let mut world = World::prepare(options);
+        let epoch = world.epoch() + 1;
+        let hands = Hands::new(world.path("clock"), at(&world, epoch));
+        world.gate_environment.push(hands.environment());
+        world.start_gate();
+        (Pair::start(world), hands, epoch)
+    }
+
+    /// Two seconds into the first slot of an epoch.
+    fn at(world: &World, epoch: u64) -> u64 {
+        (world.genesis_time + epoch * 32 * SLOT_S) * 1_000 + 2_000
+    }
+
+    /// Asks until the store has reserved the new epoch.
+    fn patiently(address: SocketAddr, body: &Value) -> (u16, String) {
+        loop {
+            match ask(address, body) {
+                (_, code) if code == NOT_RESERVED => std::thread::yield_now(),
+                answer => return answer,
+            }
+        }
+    }
+
+    #[test]
+    fn a_lease_moves_after_a_silence_and_its_former_owner_is_fenced() {
+        let (pair, hands, epoch) = stopped();
+        assert_eq!(pair.one(&randao(epoch)), SIGNED);
+        assert_eq!(pair.two(&randao(epoch)), refused("client_lease"));
+        let later = epoch + 4;
+        hands.set(at(&pair.world, later));
+        assert_eq!(patiently(pair.two, &attestation(later - 2, later, 3)), SIGNED);
+        assert_eq!(pair.one(&randao(later)), refused("lease_fence"));
+        assert_eq!(pair.two(&randao(later)), SIGNED);
+    }
+
+    #[test]
+    fn a_clock_that_no_client_shares_is_told_and_moves_no_bound() {
+        let (pair, hands, epoch) = stopped();
+        let slot = epoch * 32;
+        let early = refused("future_duty").1;
+        for ahead in 3..8 {
+            let vote = attestation_at(slot + ahead, epoch - 2, epoch, 3);
+            assert_eq!(pair.one(&vote), (400, early.clone()));
+        }
+        hands.set(at(&pair.world, epoch + 1));
+        let told = event(&pair.world, "gate.log", "clock_disagreement");
+        assert!(told["outside_ms"].as_i64().unwrap() < -30_000, "{told}");
+        assert_eq!(told["clients"], 1);
+        let vote = attestation_at(slot + 32 + 3, epoch - 2, epoch + 1, 3);
+        assert_eq!(pair.one(&vote), (400, early), "the bound stands");
+    }
+}

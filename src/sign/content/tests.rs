@@ -1,19 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::*;
-use crate::limits::Limits;
-use crate::logging::LogLimit;
-use crate::metrics::{LabelValues, Metrics};
-use crate::sign::admission::Admission;
-use crate::sign::permissions::Permissions;
-use crate::tests::{CHAIN, EPOCH, Rig, at, network};
-use crate::upstream::InFlight;
-use crate::upstream::verify::Verifier;
-use crate::validators::Validators;
+use crate::tests::{EPOCH, Rig, at, network};
 use crate::web3signer::request;
 
 const SLOT: u64 = EPOCH * 32;
@@ -28,31 +18,7 @@ fn gate(gloas: Option<u64>) -> Gate {
         network = network.with_fork_epochs([(ForkName::Gloas, Epoch(epoch))]).unwrap();
     }
     rig.hands.set(at(SLOT, 6_000));
-    Gate {
-        genesis_validators_root: crate::eth::Root(CHAIN),
-        network,
-        clock: rig.clock,
-        slots: rig.slots,
-        recorder: rig.store.recorder(),
-        judgement: crate::tests::judgement(),
-        permissions: Permissions::default(),
-        validators: Validators::new(Vec::new()),
-        store: rig.store,
-        admission: Admission::new(&Limits::default()),
-        in_flight: InFlight::new(2),
-        verifier: std::sync::Arc::new(Verifier::off()),
-        metrics: std::sync::Arc::new(Metrics::new(&LabelValues {
-            duty_types: &[],
-            signed_code: "ok",
-            key_statuses: &[],
-            upstream_errors: &[],
-            events: &[],
-        })),
-        tracer: Default::default(),
-        log_limit: LogLimit::default(),
-        min_target_age_epochs: 2,
-        budget: Duration::from_secs(1),
-    }
+    rig.into_gate(network)
 }
 
 fn fork_info(version: &str) -> Value {
