@@ -236,12 +236,19 @@ impl<'a> Gate<'a> {
             ruling.is_refused_in_strict = Some(is_refusal(&decision));
         }
         ruling.decision = &decision;
+        let answered;
         if ruling.by == By::Released {
             self.engine.admit(&self.policy, state, &seen);
             self.marks[key].record(&request.message, request.root);
             let outcome =
                 Outcome { shares: request.shares, chosen_by_gate: request.is_chosen_by_gate };
-            self.engine.learn(&self.policy, state, &seen, &outcome);
+            answered = self.engine.judge_answer(&self.policy, state, &seen, &outcome);
+            if is_refusal(&answered) {
+                (ruling.by, ruling.is_refused_by_policy) = (By::Policy, true); // and withheld
+                ruling.decision = &answered;
+            } else {
+                self.engine.learn(&self.policy, state, &seen, &outcome);
+            }
         } else {
             self.engine.refused(&self.policy, state, &seen, &decision);
         }

@@ -10,7 +10,8 @@
 //! | `volume.rs` | whether a client or a source is alive |
 //! | `moves.rs` | which keys move together |
 //! | `strikes.rs` | source-key pairs in quarantine |
-//! | `groups.rs`, `fleet.rs`, `tail.rs`, `counts.rs` | groups and sources; all keys; honest scores |
+//! | `groups.rs`, `fleet.rs`, `counts.rs` | groups and sources; all keys; small rows |
+//! | `tail.rs` | honest scores |
 //! | `state.rs` | the engine on disk |
 
 pub(crate) mod counts;
