@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::counts::credential;
 use super::groups::{Group, place};
 use super::{Alarm, Engine};
+use crate::sequential::source_level::Class;
 use crate::sequential::{Incident, Round, Scope};
 use crate::settings::Chain;
 use crate::{GroupIndex, KeyState, Message, Mode, Moment, Observation, Outcome, Policy, Rule};
@@ -142,7 +143,7 @@ impl Engine {
     fn tick_sources(&self, policy: &Policy, at: Moment, alarms: &mut Vec<Alarm>) {
         let mut round = Round::ended_before(at.slot);
         self.beats.sweep(|beat| {
-            round.note(beat.dialect, &mut beat.timing);
+            round.note(&mut beat.timing);
             true
         });
         round.sort();
@@ -151,12 +152,12 @@ impl Engine {
         self.beats.sweep(|beat| {
             let scope = self.scope(policy, GroupIndex(beat.group), at, None);
             owners.insert(beat.token, (beat.client, beat.group));
-            new.extend(round.test(beat.dialect, beat.token, &mut beat.timing, limit, scope));
+            new.extend(round.test(beat.token, &mut beat.timing, limit, scope));
             true
         });
         new.sort_unstable_by_key(|incident| incident.source);
         let due = self.incidents.lock().settle(&round, new);
-        let mut together: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+        let mut together: BTreeMap<Class, Vec<String>> = BTreeMap::new();
         for incident in due {
             let Some((client, group)) = owners.get(&incident.source) else { continue };
             if policy.group(GroupIndex(*group)).modes[Rule::SourceTiming as usize] == Mode::Off {

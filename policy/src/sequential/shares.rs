@@ -34,6 +34,10 @@ const KEYS_MAX: usize = 16;
 /// Other keys without which a cluster is too small to say what is odd in it.
 const OTHERS_MIN: usize = 3;
 
+/// Events over which the keys of a cluster are counted, and the bits that they are counted by.
+const COUNTED_EVENTS: u16 = 1_024;
+const COUNTED_BITS: u64 = 1_024;
+
 /// Slots after which an unfinished case against a key is dropped: two epochs, as for every
 /// automatic quarantine. A key that is refused would otherwise never sign its way out.
 const EXPIRES_AFTER_SLOTS: u64 = 64;
@@ -116,12 +120,12 @@ impl KeyShares {
 
     /// The key's own prediction against the cluster's, before either has learned from the event.
     fn ln_e(&self, key: u32, set: ShareSet, cluster: &Cluster) -> f32 {
-        let p0 = cluster.probability(set);
         let (mut own, mut all) = (0.0, 0.0);
         for (recent, weight) in self.recent() {
             all += weight;
             own += if recent == set { weight } else { 0.0 };
         }
+        let p0 = cluster.probability(set, own, all);
         let q = (own + PRIOR_WEIGHT * p0) / (all + PRIOR_WEIGHT);
         let ln_e = (q / p0).ln().min(LN_E_MAX);
         if cluster.can_tell(key, set) { ln_e } else { ln_e.min(0.0) }
@@ -164,23 +168,59 @@ pub struct Cluster {
     novel: f32,              // of events whose set was not told apart
     unit: f32,               // the weight of the next event: it grows, the older ones shrink by it
     events: u32,             // saturating
+    bits: [u64; 16],         // keys since they were last counted, by hash
+    counting: u16,           // events since then
+    keys: f32,               // the last count, 0 before the first
     latest: Vec<(u32, u32)>, // key, set; the latest of each key, at most KEYS_MAX, oldest first
 }
 
 impl Default for Cluster {
     fn default() -> Self {
-        Self { sets: Vec::new(), total: 0.0, novel: 0.0, unit: 1.0, events: 0, latest: Vec::new() }
+        Self {
+            sets: Vec::new(),
+            total: 0.0,
+            novel: 0.0,
+            unit: 1.0,
+            events: 0,
+            bits: [0; 16],
+            counting: 0,
+            keys: 0.0,
+            latest: Vec::new(),
+        }
     }
 }
 
 impl Cluster {
-    /// How probable a set is in this cluster, and how probable any set that it does not know.
-    pub(super) fn probability(&self, set: ShareSet) -> f32 {
-        if self.total <= 0.0 {
+    /// How probable a set is in this cluster, or any set that it does not know, for a key that has
+    /// `own` of its `all` recent events with this set. What the key itself did is left out: in a
+    /// small cluster it would soon explain itself.
+    pub(super) fn probability(&self, set: ShareSet, own: f32, all: f32) -> f32 {
+        let total = self.total / self.unit;
+        if total <= 0.0 {
             return 1.0;
         }
         let known = self.sets.iter().find(|(known, _)| *known == set.0);
-        (known.map_or(self.novel, |(_, weight)| *weight) / self.total).clamp(P0_MIN, 1.0)
+        let weight = known.map_or(self.novel, |(_, weight)| *weight) / self.unit;
+        // The cluster has forgotten some of what the key remembers, the more so the more keys.
+        let kept = if self.keys > 0.0 { total * (1.0 - KEY_DECAY) / self.keys } else { 0.0 };
+        let kept = kept.min(1.0);
+        let of_others = (total - kept * all).max(1.0);
+        ((weight - kept * own) / of_others).clamp(P0_MIN, 1.0)
+    }
+
+    /// Counts the keys that sign, by how many bits they leave unset.
+    fn count(&mut self, key: u32) {
+        let hash = u64::from(key).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let bit = hash % COUNTED_BITS;
+        self.bits[(bit / 64) as usize] |= 1 << (bit % 64);
+        self.counting += 1;
+        if self.counting < COUNTED_EVENTS {
+            return;
+        }
+        let set: u32 = self.bits.iter().map(|bits| bits.count_ones()).sum();
+        let unset = (COUNTED_BITS - u64::from(set)).max(1);
+        self.keys = (COUNTED_BITS as f32 * (COUNTED_BITS as f32 / unset as f32).ln()).max(1.0);
+        (self.bits, self.counting) = ([0; 16], 0);
     }
 
     /// Whether it knows enough, and does not itself move to this set: then nothing is odd about a
@@ -197,6 +237,7 @@ impl Cluster {
 
     fn learn(&mut self, key: u32, set: ShareSet) {
         self.events = self.events.saturating_add(1);
+        self.count(key);
         self.total += self.unit;
         if let Some((_, weight)) = self.sets.iter_mut().find(|(known, _)| *known == set.0) {
             *weight += self.unit;
@@ -234,6 +275,9 @@ impl Cluster {
             out.extend(value.to_le_bytes());
         }
         out.extend(self.events.to_le_bytes());
+        out.extend(self.counting.to_le_bytes());
+        out.extend(self.keys.to_le_bytes());
+        self.bits.iter().for_each(|bits| out.extend(bits.to_le_bytes()));
         out.extend([self.sets.len() as u8, self.latest.len() as u8]);
         for (set, weight) in &self.sets {
             out.extend(set.to_le_bytes());
@@ -253,8 +297,13 @@ impl Cluster {
             novel: reader.f32()?,
             unit: reader.f32().filter(|unit| *unit >= 1.0)?,
             events: reader.u32()?,
+            counting: reader.u16().filter(|counting| *counting < COUNTED_EVENTS)?,
+            keys: reader.f32()?,
             ..Self::default()
         };
+        for bits in &mut cluster.bits {
+            *bits = reader.u64()?;
+        }
         let (sets, latest) = (usize::from(reader.u8()?), usize::from(reader.u8()?));
         if sets > SETS_MAX || latest > KEYS_MAX {
             return None;

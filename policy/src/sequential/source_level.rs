@@ -1,8 +1,8 @@
 //! When a whole source signs, against the sources of its class in the same slot.
 //!
 //! The keys of a client that is late are late together, and no key of it stands out. Its median is
-//! compared with that of its class (clients that write requests alike, and so keep the same beat),
-//! or with the deadline where the class is too small. What is usual differs between slots whose
+//! compared with that of its class (those that sign when the block is there, or those that wait for
+//! the deadline: as they have shown), or with the deadline where the class is too small. What is usual differs between slots whose
 //! block came before the deadline and those where the deadline was waited for: each has its own
 //! baseline. Most sources of a class at once are the network, not a source.
 
@@ -21,6 +21,16 @@ const WARM_UP_SLOTS: u32 = 300;
 
 /// Other sources of a class without which it has no median that one of them cannot move.
 const OTHERS_MIN: usize = 3;
+
+/// The weight of a slot in whether a source signs before the deadline: hours, longer than blocks
+/// are late or missing.
+const EARLY_RATE: f32 = 1.0 / 1_024.0;
+
+/// The share of slots in which it has to sign before the deadline to be one that waits for blocks.
+const EARLY_SHARE: f32 = 0.25;
+
+/// Slots before a source has a class.
+const CLASS_SLOTS: u32 = 64;
 
 /// A slot is one with an early block where the median lies so far before the deadline, in ms.
 const EARLY_MS: f32 = 100.0;
@@ -50,6 +60,8 @@ struct Baseline {
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceLevel {
     baselines: [Baseline; 4], // against the class or the deadline, early block or not
+    slots: u32,               // saturating
+    early: f32,               // the share of them before the deadline
     ln_s: f32,
     tested_slot: u64,
     is_open: bool, // an incident: one for each time that the evidence rises, not one a slot
@@ -59,8 +71,17 @@ impl Default for SourceLevel {
     fn default() -> Self {
         let baseline = Baseline { slots: 0, location_ms: 0.0, deviations_ms: Histogram::new() };
         let baselines = std::array::from_fn(|_| baseline.clone());
-        Self { baselines, ln_s: 0.0, tested_slot: 0, is_open: false }
+        Self { baselines, slots: 0, early: 0.0, ln_s: 0.0, tested_slot: 0, is_open: false }
     }
+}
+
+/// What a source waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// The deadline.
+    Timer,
+    /// The block, and the deadline where it does not come.
+    Block,
 }
 
 /// A source that does not sign when it usually does.
@@ -69,7 +90,7 @@ pub struct Incident {
     /// The source's token.
     pub source: u32,
     /// Its class.
-    pub class: u64,
+    pub class: Class,
     /// The slot in which the evidence was enough.
     pub slot: u64,
     /// The evidence, in nats.
@@ -86,6 +107,15 @@ impl SourceLevel {
         if self.tested_slot < scope.since_slot { 0.0 } else { self.ln_s.max(0.0) }
     }
 
+    /// Its class, once it has shown it.
+    const fn class(&self) -> Option<Class> {
+        match () {
+            () if self.slots < CLASS_SLOTS => None,
+            () if self.early >= EARLY_SHARE => Some(Class::Block),
+            () => Some(Class::Timer),
+        }
+    }
+
     /// One slot more: by how much the source stood off, where that is enough evidence now.
     fn test(
         &mut self,
@@ -95,6 +125,9 @@ impl SourceLevel {
         scope: Scope,
     ) -> Option<f32> {
         let (own, due) = (f32::from(closed.median_ms), closed.due_ms as f32);
+        self.slots = self.slots.saturating_add(1);
+        let was_early = if own < due - EARLY_MS { 1.0 } else { 0.0 };
+        self.early += EARLY_RATE.max(1.0 / self.slots as f32) * (was_early - self.early);
         let is_early = class_ms.unwrap_or(own) < due - EARLY_MS;
         let place = usize::from(class_ms.is_none()) * 2 + usize::from(is_early);
         let baseline = &mut self.baselines[place];
@@ -123,6 +156,8 @@ impl SourceLevel {
             out.extend(baseline.location_ms.to_le_bytes());
             baseline.deviations_ms.put(out);
         }
+        out.extend(self.slots.to_le_bytes());
+        out.extend(self.early.to_le_bytes());
         out.extend(self.ln_s.to_le_bytes());
         out.extend(self.tested_slot.to_le_bytes());
         out.push(u8::from(self.is_open));
@@ -135,6 +170,8 @@ impl SourceLevel {
             baseline.location_ms = bytes.f32()?;
             baseline.deviations_ms = Histogram::take(bytes)?;
         }
+        level.slots = bytes.u32()?;
+        level.early = bytes.f32()?;
         level.ln_s = bytes.f32().filter(|ln_s| *ln_s <= LN_S_MAX)?;
         level.tested_slot = bytes.u64()?;
         level.is_open = bytes.u8()? == 1;
@@ -147,8 +184,8 @@ impl SourceLevel {
 #[derive(Clone, Debug)]
 pub struct Round {
     slot: u64,
-    medians: Vec<(u64, u16)>, // class, median
-    active: Vec<u64>,         // the class of each source that signed of late
+    medians: Vec<(Class, u16)>,
+    active: Vec<Class>, // the class of each source that signed of late
 }
 
 impl Round {
@@ -157,9 +194,10 @@ impl Round {
         Self { slot: present_slot.saturating_sub(1), medians: Vec::new(), active: Vec::new() }
     }
 
-    /// Ends the slot for a source and counts it among its class: the hash of its dialect.
-    pub fn note(&mut self, class: u64, source: &mut SourceTiming) {
+    /// Ends the slot for a source and counts it among its class, once it has one.
+    pub fn note(&mut self, source: &mut SourceTiming) {
         let Some(closed) = source.close(self.slot + 1) else { return };
+        let Some(class) = source.level.class() else { return };
         if closed.slot == self.slot {
             self.medians.push((class, closed.median_ms));
         }
@@ -177,18 +215,18 @@ impl Round {
     /// Tests a source that was noted. An incident where the evidence has come to be enough.
     pub fn test(
         &self,
-        class: u64,
         token: u32,
         source: &mut SourceTiming,
         limit: f32,
         scope: Scope,
     ) -> Option<Incident> {
         let closed = source.close(self.slot + 1).filter(|closed| closed.slot == self.slot)?;
-        let class_ms = self.others_median(class, closed.median_ms);
+        let class = source.level.class();
+        let class_ms = class.and_then(|class| self.others_median(class, closed.median_ms));
         let late_ms = source.level.test(closed, class_ms, limit, scope)?;
         Some(Incident {
             source: token,
-            class,
+            class: class?,
             slot: self.slot,
             ln_s: source.level.ln_s,
             late_ms,
@@ -197,7 +235,7 @@ impl Round {
     }
 
     /// The median of the other sources of a class, where they are enough.
-    fn others_median(&self, class: u64, own: u16) -> Option<f32> {
+    fn others_median(&self, class: Class, own: u16) -> Option<f32> {
         let from = self.medians.partition_point(|entry| entry.0 < class);
         let until = self.medians.partition_point(|entry| entry.0 <= class);
         let all = &self.medians[from..until];
@@ -210,7 +248,7 @@ impl Round {
         Some((other((others - 1) / 2) + other(others / 2)) / 2.0)
     }
 
-    pub(super) fn active(&self, class: u64) -> usize {
+    pub(super) fn active(&self, class: Class) -> usize {
         let from = self.active.partition_point(|other| *other < class);
         self.active.partition_point(|other| *other <= class) - from
     }
@@ -226,14 +264,14 @@ impl Incidents {
     /// Takes those of this round, and gives those whose time is up.
     pub fn settle(&mut self, round: &Round, new: Vec<Incident>) -> Vec<Incident> {
         self.waiting.extend(new);
-        let classes: Vec<u64> = self.waiting.iter().map(|incident| incident.class).collect();
+        let classes: Vec<Class> = self.waiting.iter().map(|incident| incident.class).collect();
         for incident in &mut self.waiting {
             let alike = classes.iter().filter(|class| **class == incident.class).count();
             // With one source of two there is no telling which of them is the network.
             incident.is_network_event |= alike > 1 && alike * 2 >= round.active(incident.class);
         }
         let is_up = |incident: &Incident| round.slot >= incident.slot + TOGETHER_SLOTS;
-        let network: Vec<u64> = self
+        let network: Vec<Class> = self
             .waiting
             .iter()
             .filter(|i| is_up(i) && i.is_network_event)
@@ -250,7 +288,7 @@ impl Incidents {
         out.extend((self.waiting.len() as u32).to_le_bytes());
         for incident in &self.waiting {
             out.extend(incident.source.to_le_bytes());
-            out.extend(incident.class.to_le_bytes());
+            out.push(u8::from(incident.class == Class::Block));
             out.extend(incident.slot.to_le_bytes());
             out.extend(incident.ln_s.to_le_bytes());
             out.extend(incident.late_ms.to_le_bytes());
@@ -265,7 +303,7 @@ impl Incidents {
         for _ in 0..reader.u32()? {
             waiting.push(Incident {
                 source: reader.u32()?,
-                class: reader.u64()?,
+                class: if reader.u8()? == 1 { Class::Block } else { Class::Timer },
                 slot: reader.u64()?,
                 ln_s: reader.f32()?,
                 late_ms: reader.f32()?,

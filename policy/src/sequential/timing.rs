@@ -15,7 +15,7 @@ use crate::{Message, Observation};
 const LOCATION_RATE: f32 = 0.03;
 
 /// The weight of an event in a key's spread: slower, so that an attack does not buy itself room.
-const SCALE_RATE: f32 = 1.0 / 64.0;
+const SCALE_RATE: f32 = 1.0 / 256.0;
 
 /// How far from its source's median a key's usual place may be, in milliseconds: it cannot follow
 /// a drift for ever.

@@ -191,6 +191,6 @@ fn a_long_life_loses_no_precision() {
     for _ in 0..200 {
         world.epoch(|_| None); // 20,000 events: the unit of weight was put back twice
     }
-    let usual = world.cluster.probability(USUAL);
+    let usual = world.cluster.probability(USUAL, 0.0, 0.0);
     assert!((0.97..=1.0).contains(&usual), "{usual}");
 }

@@ -1,8 +1,8 @@
 use super::{Client, Random};
+use crate::sequential::source_level::Class;
 use crate::sequential::{Incident, Incidents, Round, Scope, SourceTiming};
 
 const LIMIT: f32 = 16.1;
-const CLASS: u64 = 5;
 
 struct Fleet {
     random: Random,
@@ -25,13 +25,13 @@ impl Fleet {
         self.slot += 1;
         let mut round = Round::ended_before(self.slot);
         for client in &mut self.clients {
-            round.note(CLASS, &mut client.timing);
+            round.note(&mut client.timing);
         }
         round.sort();
         let mut new = Vec::new();
         for client in &mut self.clients {
             let scope = Scope::default();
-            new.extend(round.test(CLASS, client.token, &mut client.timing, LIMIT, scope));
+            new.extend(round.test(client.token, &mut client.timing, LIMIT, scope));
         }
         self.incidents.settle(&round, new)
     }
@@ -103,10 +103,10 @@ fn a_source_that_left_does_not_count_among_its_class() {
     fleet.slot += 100;
     let mut round = Round::ended_before(fleet.slot);
     for client in &mut left {
-        round.note(CLASS, &mut client.timing);
+        round.note(&mut client.timing);
     }
     round.sort();
-    assert_eq!(round.active(CLASS), 0);
+    assert_eq!(round.active(Class::Timer), 0);
     let nobody = &mut SourceTiming::default();
-    assert_eq!(round.test(CLASS, 9, nobody, LIMIT, Scope::default()), None);
+    assert_eq!(round.test(9, nobody, LIMIT, Scope::default()), None);
 }
