@@ -170,7 +170,10 @@ pub(crate) fn gate(options: &GateOptions<'_>, cores: &Cores) -> io::Result<Proce
         fs::write(&genesis, time.to_string())?;
     }
     let genesis_time = fs::read_to_string(&genesis)?;
-    fs::write(folder.join("gate.toml"), configuration(options, &genesis_time))?;
+    // An earlier version, to compare with, has no policy.
+    let judges = Command::new(binary).args(["policy", "--help"]).output()?.status.success();
+    fs::write(folder.join("gate.toml"), configuration(options, &genesis_time, judges))?;
+    fs::write(folder.join("policy.toml"), POLICY)?;
     if is_new {
         pin_self(&cores.all())?;
         must(binary, folder, &["slashing", "init", "--config", "gate.toml"])?;
@@ -190,8 +193,12 @@ pub(crate) fn gate(options: &GateOptions<'_>, cores: &Cores) -> io::Result<Proce
     serving(child, &log)
 }
 
-fn configuration(options: &GateOptions<'_>, genesis_time: &str) -> String {
+/// A key votes for as many epochs within one as it takes. Every rule runs all the same.
+const POLICY: &str = "version = 1\n[defaults.budgets]\nroots_per_epoch = { ATTESTATION = 65535 }\n";
+
+fn configuration(options: &GateOptions<'_>, genesis_time: &str, judges: bool) -> String {
     let GateOptions { stub, workers, verify, .. } = options;
+    let policy = if judges { "[policy]\nfile = \"policy.toml\"\n" } else { "" };
     let network = network_config();
     format!(
         "[network]\nconfig = {network:?}\ngenesis_time = {genesis_time}\n\
@@ -201,7 +208,7 @@ fn configuration(options: &GateOptions<'_>, genesis_time: &str) -> String {
          [upstream]\nurl = \"http://{stub}\"\n\
          [slashing]\ndirectory = \"slashing\"\nwitness = \"witness.json\"\n\
          min_target_age_epochs = {MIN_TARGET_AGE_EPOCHS}\n\
-         [verify]\nmode = \"{verify}\"\n"
+         [verify]\nmode = \"{verify}\"\n{policy}"
     )
 }
 
