@@ -3,7 +3,7 @@
 use crate::bytes::{Reader, Writer};
 use crate::sequential::{Cluster, Rates, SourceTiming};
 use crate::table::Row;
-use crate::{GroupIndex, Observation};
+use crate::{GroupIndex, Observation, Source};
 
 /// A key group: what it was signed for, by which shares, how often.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ pub(crate) struct Beat {
 impl Beat {
     /// The source of a released request.
     pub(crate) fn is_of(&mut self, seen: &Observation) {
-        self.token = seen.source.token();
+        self.token = machine(&seen.source);
         self.client = seen.source.client.0;
         self.group = seen.group.0;
         self.dialect = seen.source.dialect;
@@ -50,6 +50,13 @@ impl Released {
         self.count += 1;
         self.last_ms = self.last_ms.max(at_ms);
     }
+}
+
+/// The token of a source wherever it comes from: behind a network address translation one machine
+/// has several addresses, and one beat.
+pub(crate) fn machine(source: &Source) -> u32 {
+    let prefix = if source.certificate == 0 { source.prefix } else { 0 };
+    Source { prefix, ..*source }.token()
 }
 
 /// The place of a source in a group; that of a source anywhere is its token alone.

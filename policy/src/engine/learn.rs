@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::counts::credential;
-use super::groups::{Group, place};
+use super::groups::{self, Group, place};
 use super::{Alarm, Engine};
 use crate::sequential::source_level::Class;
 use crate::sequential::{Incident, Round, Scope};
@@ -55,7 +55,7 @@ impl Engine {
 
     fn learn_timing(&self, policy: &Policy, key: &mut KeyState, seen: &Observation) {
         let scope = self.scope(policy, seen.group, seen.at, Some(seen.key));
-        let token = seen.source.token();
+        let token = groups::machine(&seen.source);
         self.beats.change(token.into(), |beat| {
             beat.is_of(seen);
             beat.timing.learn(&mut key.timing, token, seen, scope);

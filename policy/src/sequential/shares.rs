@@ -38,9 +38,12 @@ const OTHERS_MIN: usize = 3;
 const COUNTED_EVENTS: u16 = 1_024;
 const COUNTED_BITS: u64 = 1_024;
 
-/// Slots after which an unfinished case against a key is dropped: two epochs, as for every
-/// automatic quarantine. A key that is refused would otherwise never sign its way out.
+/// Slots without a signature after which a case that may refuse is dropped: two epochs, as for
+/// every automatic quarantine. A key that is refused would otherwise never sign its way out.
 const EXPIRES_AFTER_SLOTS: u64 = 64;
+
+/// The evidence, in nats, from which on a case may refuse.
+const MAY_REFUSE: f32 = 18.0;
 
 /// The unit in which a key's weights are kept: they stay below 1 / (1 - 0.85).
 const WEIGHT_ONE: f32 = 8_192.0;
@@ -66,7 +69,8 @@ impl KeyShares {
     /// The evidence gathered against what signs for this key, in nats, at this slot.
     pub fn ln_s(&self, slot: u64, scope: Scope) -> f32 {
         let last = u64::from(self.last_slot);
-        if last < scope.since_slot || slot.saturating_sub(last) > EXPIRES_AFTER_SLOTS {
+        let is_old = slot.saturating_sub(last) > EXPIRES_AFTER_SLOTS;
+        if last < scope.since_slot || is_old && self.ln_s >= MAY_REFUSE {
             return 0.0;
         }
         self.ln_s.max(0.0)

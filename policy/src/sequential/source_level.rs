@@ -6,6 +6,8 @@
 //! block came before the deadline and those where the deadline was waited for: each has its own
 //! baseline. Most sources of a class at once are the network, not a source.
 
+use std::f32::consts::LN_2;
+
 use super::histogram::Histogram;
 use super::timing::SourceTiming;
 use super::{Bytes, LN_S_MAX, Scope, ln_e, step};
@@ -16,8 +18,13 @@ const P_MIN: f32 = 1e-3;
 /// The weight of a slot in a source's location: half an hour, long after a shift was noticed.
 const LOCATION_RATE: f32 = 0.005;
 
-/// Slots before a baseline counts.
+/// Slots before a baseline counts, and stretches before it does.
 const WARM_UP_SLOTS: u32 = 300;
+const WARM_UP_STRETCHES: u32 = 100;
+
+/// Slots of a stretch, whose mean is tested beside each slot: where every slot differs, as with
+/// sources that wait for blocks, the mean shows what no slot does.
+const STRETCH_SLOTS: u8 = 4;
 
 /// Other sources of a class without which it has no median that one of them cannot move.
 const OTHERS_MIN: usize = 3;
@@ -54,6 +61,67 @@ struct Baseline {
     slots: u32, // saturating
     location_ms: f32,
     deviations_ms: Histogram<1>,
+    stretches_ms: Histogram<1>, // deviations of means
+    stretch_ms: f32,            // the sum of the present stretch
+    stretch: u8,                // its slots so far
+}
+
+impl Baseline {
+    const fn new() -> Self {
+        Self {
+            slots: 0,
+            location_ms: 0.0,
+            deviations_ms: Histogram::new(),
+            stretches_ms: Histogram::new(),
+            stretch_ms: 0.0,
+            stretch: 0,
+        }
+    }
+
+    /// Learns from a slot: by how much it is off, and the bets on it and on a stretch that it ends.
+    fn learn(&mut self, residual_ms: f32) -> (f32, [Option<f32>; 2]) {
+        let off = residual_ms - self.location_ms;
+        let mut bets = [None; 2];
+        if self.slots >= WARM_UP_SLOTS {
+            bets[0] = Some(ln_e(self.deviations_ms.p_value(off.abs()), P_MIN));
+        }
+        if self.slots > 0 {
+            self.deviations_ms.add(off.abs()); // the first deviates from nothing
+            self.stretch_ms += off;
+            self.stretch += 1;
+        }
+        if self.stretch == STRETCH_SLOTS {
+            let mean = (self.stretch_ms / f32::from(STRETCH_SLOTS)).abs();
+            if self.stretches_ms.total() >= WARM_UP_STRETCHES {
+                bets[1] = Some(ln_e(self.stretches_ms.p_value(mean), P_MIN));
+            }
+            self.stretches_ms.add(mean);
+            (self.stretch_ms, self.stretch) = (0.0, 0);
+        }
+        self.slots = self.slots.saturating_add(1);
+        self.location_ms += LOCATION_RATE.max(1.0 / self.slots as f32) * off;
+        (off, bets)
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend(self.slots.to_le_bytes());
+        out.extend(self.location_ms.to_le_bytes());
+        self.deviations_ms.put(out);
+        self.stretches_ms.put(out);
+        out.extend(self.stretch_ms.to_le_bytes());
+        out.push(self.stretch);
+    }
+
+    fn take(bytes: &mut Bytes<'_>) -> Option<Self> {
+        Some(Self {
+            slots: bytes.u32()?,
+            location_ms: bytes.f32()?,
+            deviations_ms: Histogram::take(bytes)?,
+            stretches_ms: Histogram::take(bytes)?,
+            stretch_ms: bytes.f32()?,
+            stretch: bytes.u8().filter(|stretch| *stretch < STRETCH_SLOTS)?,
+        })
+    }
 }
 
 /// The test of a whole source.
@@ -62,16 +130,15 @@ pub struct SourceLevel {
     baselines: [Baseline; 4], // against the class or the deadline, early block or not
     slots: u32,               // saturating
     early: f32,               // the share of them before the deadline
-    ln_s: f32,
+    ln_s: [f32; 2],           // of slots and of stretches
     tested_slot: u64,
     is_open: bool, // an incident: one for each time that the evidence rises, not one a slot
 }
 
 impl Default for SourceLevel {
     fn default() -> Self {
-        let baseline = Baseline { slots: 0, location_ms: 0.0, deviations_ms: Histogram::new() };
-        let baselines = std::array::from_fn(|_| baseline.clone());
-        Self { baselines, slots: 0, early: 0.0, ln_s: 0.0, tested_slot: 0, is_open: false }
+        let baselines = [const { Baseline::new() }; 4];
+        Self { baselines, slots: 0, early: 0.0, ln_s: [0.0; 2], tested_slot: 0, is_open: false }
     }
 }
 
@@ -102,9 +169,15 @@ pub struct Incident {
 }
 
 impl SourceLevel {
-    /// The evidence gathered that the source does not sign when it usually does, in nats.
+    /// The evidence gathered that the source does not sign when it usually does, in nats: half of
+    /// the stake is on slots, half on stretches.
     pub fn ln_s(&self, scope: Scope) -> f32 {
-        if self.tested_slot < scope.since_slot { 0.0 } else { self.ln_s.max(0.0) }
+        let [slots, stretches] = self.before(scope);
+        (slots.max(stretches) - LN_2).max(0.0)
+    }
+
+    fn before(&self, scope: Scope) -> [f32; 2] {
+        if self.tested_slot < scope.since_slot { [0.0; 2] } else { self.ln_s }
     }
 
     /// Its class, once it has shown it.
@@ -130,35 +203,24 @@ impl SourceLevel {
         self.early += EARLY_RATE.max(1.0 / self.slots as f32) * (was_early - self.early);
         let is_early = class_ms.unwrap_or(own) < due - EARLY_MS;
         let place = usize::from(class_ms.is_none()) * 2 + usize::from(is_early);
-        let baseline = &mut self.baselines[place];
-        let off = own - class_ms.unwrap_or(due) - baseline.location_ms;
-        let is_warm = baseline.slots >= WARM_UP_SLOTS;
-        let p = baseline.deviations_ms.p_value(off.abs());
-        if baseline.slots > 0 {
-            baseline.deviations_ms.add(off.abs()); // the first deviates from nothing
-        }
-        baseline.slots = baseline.slots.saturating_add(1);
-        baseline.location_ms += LOCATION_RATE.max(1.0 / baseline.slots as f32) * off;
-        let before = self.ln_s(scope);
+        self.ln_s = self.before(scope);
         self.tested_slot = closed.slot;
-        self.ln_s = before;
-        if is_warm && !scope.rests {
-            self.ln_s = step(before, ln_e(p, P_MIN));
+        let (off, bets) = self.baselines[place].learn(own - class_ms.unwrap_or(due));
+        for (ln_s, bet) in self.ln_s.iter_mut().zip(bets) {
+            if let (Some(bet), false) = (bet, scope.rests) {
+                *ln_s = step(*ln_s, bet);
+            }
         }
-        let was_open = self.is_open;
-        self.is_open = self.ln_s >= limit || was_open && self.ln_s > 0.0;
+        let (now, was_open) = (self.ln_s(scope), self.is_open);
+        self.is_open = now >= limit || was_open && now > 0.0;
         (self.is_open && !was_open).then_some(off)
     }
 
     pub(super) fn put(&self, out: &mut Vec<u8>) {
-        for baseline in &self.baselines {
-            out.extend(baseline.slots.to_le_bytes());
-            out.extend(baseline.location_ms.to_le_bytes());
-            baseline.deviations_ms.put(out);
-        }
+        self.baselines.iter().for_each(|baseline| baseline.put(out));
         out.extend(self.slots.to_le_bytes());
         out.extend(self.early.to_le_bytes());
-        out.extend(self.ln_s.to_le_bytes());
+        self.ln_s.iter().for_each(|ln_s| out.extend(ln_s.to_le_bytes()));
         out.extend(self.tested_slot.to_le_bytes());
         out.push(u8::from(self.is_open));
     }
@@ -166,13 +228,13 @@ impl SourceLevel {
     pub(super) fn take(bytes: &mut Bytes<'_>) -> Option<Self> {
         let mut level = Self::default();
         for baseline in &mut level.baselines {
-            baseline.slots = bytes.u32()?;
-            baseline.location_ms = bytes.f32()?;
-            baseline.deviations_ms = Histogram::take(bytes)?;
+            *baseline = Baseline::take(bytes)?;
         }
         level.slots = bytes.u32()?;
         level.early = bytes.f32()?;
-        level.ln_s = bytes.f32().filter(|ln_s| *ln_s <= LN_S_MAX)?;
+        for ln_s in &mut level.ln_s {
+            *ln_s = bytes.f32().filter(|ln_s| *ln_s <= LN_S_MAX)?;
+        }
         level.tested_slot = bytes.u64()?;
         level.is_open = bytes.u8()? == 1;
         Some(level)
@@ -228,7 +290,7 @@ impl Round {
             source: token,
             class: class?,
             slot: self.slot,
-            ln_s: source.level.ln_s,
+            ln_s: source.level.ln_s(scope),
             late_ms,
             is_network_event: false,
         })

@@ -166,7 +166,7 @@ impl KeyTiming {
     }
 }
 
-/// When a source signs: its present slot, its nulls, and the test of itself. 3.3 KB.
+/// When a source signs: its present slot, its nulls, and the test of itself. 5 KB.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceTiming {
     in_slot: InSlot,
