@@ -50,6 +50,8 @@ pub enum Command {
     },
     /// Read the policy document again.
     ReloadPolicy,
+    /// Write what is recorded and still waits.
+    FlushRecording,
     /// Pass sockets and store to the gate that asks: the beginning of a longer conversation.
     HandOver(Ask),
 }
@@ -68,6 +70,8 @@ pub enum Reply {
     Exported(u64),
     /// The policy that is in force now, by what it has changed.
     PolicyPublished(Vec<String>),
+    /// It was done, and there is nothing to say.
+    Done,
     /// Nothing was done, and why.
     Refused(String),
 }
@@ -88,7 +92,7 @@ pub fn execute(
         Command::Disable { keys } => declarations.disable(keys).map(Reply::Outcomes),
         Command::Export { keys } => declarations.export(keys, output).map(Reply::Exported),
         // Never here: a conversation about the whole process, not about keys.
-        Command::ReloadPolicy => {
+        Command::ReloadPolicy | Command::FlushRecording => {
             return Reply::Refused("only a running gate has a policy in force".to_owned());
         }
         Command::HandOver(_) => {
@@ -209,6 +213,7 @@ impl Command {
             Self::Disable { .. } => "disable",
             Self::Export { .. } => "export",
             Self::ReloadPolicy => "reload_policy",
+            Self::FlushRecording => "flush_recording",
             Self::HandOver(_) => "hand_over",
         }
     }

@@ -235,7 +235,8 @@ impl Reply {
             | Self::Outcomes(_)
             | Self::Imported(_)
             | Self::Exported(_)
-            | Self::PolicyPublished(_) => {
+            | Self::PolicyPublished(_)
+            | Self::Done => {
                 bail!("the running gate is of another version: it gave an answer of another kind")
             }
         }

@@ -270,8 +270,8 @@ fn serve_control(
 ) -> anyhow::Result<()> {
     let gate = Arc::clone(gate);
     let answer = move |command: &_, input: &mut dyn Read, output: &mut dyn Write| {
-        if matches!(command, control::Command::ReloadPolicy) {
-            return policy.answer();
+        if let Some(reply) = policy.answer(command) {
+            return reply;
         }
         let declarations = Declarations {
             store: &gate.store,

@@ -340,9 +340,9 @@ impl Replay<'_> {
     }
 
     fn end_holds(&mut self, now_ms: u64) {
-        while let Some(place) = self.held.iter().position(|held| {
-            held.until_ms.saturating_add(HOLD_GRACE_MS) <= now_ms // the gate's own second look comes by then
-        }) {
+        // By then the gate's own second look stands in the recording, if there was one.
+        let is_over = |held: &Held| held.until_ms.saturating_add(HOLD_GRACE_MS) <= now_ms;
+        while let Some(place) = self.held.iter().position(is_over) {
             let Held { mut judged, until_ms, who } = self.held.remove(place);
             let waited_ms = until_ms.saturating_sub(judged.seen.at.unix_ms);
             let at = &mut judged.seen.at;

@@ -157,8 +157,6 @@ fn a_draft_is_published_once_it_was_seen_to_refuse_little() {
     let mut world = world;
     world.start_gate();
     assert_eq!(randao_code(&world, 0), "");
-    recorded(&world, open, 1);
-
     fs::write(world.path("draft.toml"), closed).unwrap();
     let publish = ["policy", "publish", "draft.toml", "--config", "gate.toml"];
     let output = world.run(&publish);

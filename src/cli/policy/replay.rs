@@ -84,6 +84,9 @@ impl PublishArgs {
             ([], Some(directory)) => vec![directory.clone()],
             (named, _) => named.to_vec(),
         };
+        let directory = &config.slashing.directory;
+        // What was judged this very second is tried too.
+        control::send(directory, &Command::FlushRecording, io::empty(), io::sink())?;
         let files = files(&recordings)?;
         if files.is_empty() {
             ensure!(
@@ -101,7 +104,6 @@ impl PublishArgs {
             );
         }
         replace(&self.file, place)?;
-        let directory = &config.slashing.directory;
         match control::send(directory, &Command::ReloadPolicy, io::empty(), io::sink())? {
             None => println!("written to {}; no gate runs", place.display()),
             Some(Reply::PolicyPublished(changes)) if changes.is_empty() => {

@@ -13,7 +13,7 @@ use super::access::{LOOK_INTERVAL, stamps};
 use super::threads::on_own_thread;
 use crate::config::Config;
 use crate::config::policy::{KeyPlace, Known, PolicyError, changes, read};
-use crate::control::Reply;
+use crate::control::{Command, Reply};
 use crate::judgement;
 use crate::recording::{Header, Names, Recorder, RecorderSettings};
 use crate::sign::Gate;
@@ -67,8 +67,26 @@ impl PolicyFile {
         })
     }
 
-    /// What an operator hears who asks for it to be read again.
-    pub(super) fn answer(&self) -> Reply {
+    /// The answer to an operator's command that concerns the policy or its recording.
+    pub(super) fn answer(&self, command: &Command) -> Option<Reply> {
+        match command {
+            Command::ReloadPolicy => Some(self.answer_reload()),
+            Command::FlushRecording => {
+                if let Some(recorder) = self.gate.judgement.recorder() {
+                    recorder.flush();
+                }
+                Some(Reply::Done)
+            }
+            Command::List
+            | Command::Enrol { .. }
+            | Command::Import
+            | Command::Disable { .. }
+            | Command::Export { .. }
+            | Command::HandOver(_) => None,
+        }
+    }
+
+    fn answer_reload(&self) -> Reply {
         if self.path.is_none() {
             return Reply::Refused(
                 "the configuration of the running gate names no policy: set policy.file and \
