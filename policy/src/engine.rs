@@ -14,6 +14,7 @@
 //! | `tail.rs` | honest scores |
 //! | `state.rs` | the engine on disk |
 
+pub(crate) mod attendance;
 pub(crate) mod counts;
 pub(crate) mod fleet;
 pub(crate) mod groups;

@@ -1,5 +1,6 @@
 //! What a key group is remembered by, and what a source is.
 
+use super::attendance::Attendance;
 use crate::bytes::{Reader, Writer};
 use crate::sequential::{Cluster, Rates, SourceTiming};
 use crate::table::Row;
@@ -11,6 +12,7 @@ pub(crate) struct Group {
     pub(crate) index: u16,
     pub(crate) released: u64,
     pub(crate) cluster: Cluster,
+    pub(crate) attendance: Attendance,
     pub(crate) rates: Rates,
     pub(crate) last_ms: u64,
 }
@@ -73,6 +75,7 @@ impl Row for Group {
         out.u16(self.index);
         out.u64(self.released);
         self.cluster.put(&mut out.0);
+        self.attendance.write(out);
         self.rates.put(&mut out.0);
         out.u64(self.last_ms);
     }
@@ -82,6 +85,7 @@ impl Row for Group {
             index: from.u16()?,
             released: from.u64()?,
             cluster: Cluster::take(&mut from.0)?,
+            attendance: Attendance::read(from)?,
             rates: Rates::take(&mut from.0)?,
             last_ms: from.u64()?,
         })

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::attendance::MISSED_AFTER_DAYS;
 use super::counts::credential;
 use super::groups::{self, Group, place};
 use super::{Alarm, Engine};
@@ -114,17 +115,27 @@ impl Engine {
     }
 
     fn tick_groups(&self, policy: &Policy, at: Moment, alarms: &mut Vec<Alarm>) {
-        let mut found = Vec::new();
+        let (mut found, mut missed) = (Vec::new(), Vec::new());
         self.groups.sweep(|group| {
             let scope = self.scope(policy, GroupIndex(group.index), at, None);
             if let Some(excess) = group.rates.tick(at.slot, scope) {
                 found.push((group.index, excess));
             }
+            let shares = group.attendance.newly_missed(at, scope.rests);
+            missed.extend(shares.into_iter().map(|share| (group.index, share)));
             true
         });
         let is_on =
-            |index| policy.group(GroupIndex(index)).modes[Rule::FleetRates as usize] != Mode::Off;
-        found.retain(|(index, _)| is_on(*index));
+            |rule: Rule, index| policy.group(GroupIndex(index)).modes[rule as usize] != Mode::Off;
+        missed.retain(|(index, _)| is_on(Rule::Shares, *index));
+        missed.sort_unstable();
+        alarms.extend(missed.into_iter().map(|(index, share)| Alarm {
+            rule: Rule::Shares,
+            about: format!("group {}", policy.group(GroupIndex(index)).name),
+            reason: format!("share {share} took part in nothing for {MISSED_AFTER_DAYS} days"),
+            is_network_event: false,
+        }));
+        found.retain(|(index, _)| is_on(Rule::FleetRates, *index));
         found.sort_unstable_by_key(|(index, _)| *index);
         alarms.extend(found.into_iter().map(|(index, excess)| Alarm {
             rule: Rule::FleetRates,
@@ -193,6 +204,7 @@ fn learn_group(
     // Who tries again has the same node stand in again: that is one event, not many.
     if let (Some(set), false) = (out.shares, out.chosen_by_gate || seen.is_repeat) {
         key.shares.learn(seen.key, set, &mut group.cluster, seen.at.slot, scope);
+        group.attendance.took_part(set, seen.at);
     }
     if matches!(seen.message, Message::Attestation { .. }) && !seen.is_repeat {
         group.rates.attested();

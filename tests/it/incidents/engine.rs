@@ -95,6 +95,11 @@ impl Play<'_> {
         self.engine.admit(&self.policy, key, &seen);
         let shares = row.share_set().map(ShareSet);
         let outcome = Outcome { shares, chosen_by_gate: false };
+        // Who took part is known once they have: what is refused now is withheld.
+        let answer = self.engine.judge_answer(&self.policy, key, &seen, &outcome);
+        if answer.verdict == Verdict::Refuse {
+            return answer;
+        }
         self.engine.learn(&self.policy, key, &seen, &outcome);
         decision
     }
