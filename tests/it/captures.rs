@@ -12,6 +12,7 @@ use portcullis::bls::SecretKey;
 use portcullis::eth::{Epoch, Network, Signature, SigningRoot, signing_root};
 use portcullis::web3signer::request::parse;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::support::{Answer, Options, SLOT_S, World, key, unix_s};
 
@@ -56,6 +57,13 @@ pub(crate) const CAPTURES: [Capture; 3] = [
     },
 ];
 
+/// The body of a line, byte for byte.
+#[derive(serde::Deserialize)]
+struct Written<'a> {
+    #[serde(borrow)]
+    body: &'a RawValue,
+}
+
 impl Capture {
     pub(crate) fn config_yaml(&self) -> String {
         let versions = self.versions;
@@ -75,7 +83,10 @@ impl Capture {
         let text = std::fs::read_to_string("fixtures/captured-requests.jsonl").unwrap();
         let mut slots = BTreeMap::<i64, Vec<Value>>::new();
         for line in text.lines() {
-            let request: Value = serde_json::from_str(line).unwrap();
+            let mut request: Value = serde_json::from_str(line).unwrap();
+            // As it was written: the order of members is a part of how a client speaks.
+            let Written { body } = serde_json::from_str(line).unwrap();
+            request["written"] = body.get().into();
             if request["source"] == self.source {
                 slots.entry(request["slot"].as_i64().unwrap()).or_default().push(request);
             }
@@ -140,7 +151,7 @@ pub(crate) fn root(request: &Value, network: &Network) -> SigningRoot {
 /// Sends the request as the client sent it.
 pub(crate) fn send(world: &World, request: &Value) -> Answer {
     let text = |field: &str| request[field].as_str().unwrap();
-    let body = request["body"].to_string();
+    let body = text("written");
     let mut gate = world.connect();
     let head = format!(
         "POST {} HTTP/1.1\r\nHost: 127.0.0.1:9000\r\nAccept: {}\r\nUser-Agent: {}\r\n\
@@ -151,7 +162,7 @@ pub(crate) fn send(world: &World, request: &Value) -> Answer {
         text("content_type"),
         body.len()
     );
-    gate.stream.get_mut().write_all((head + &body).as_bytes()).unwrap();
+    gate.stream.get_mut().write_all((head + body).as_bytes()).unwrap();
     gate.receive().unwrap()
 }
 

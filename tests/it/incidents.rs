@@ -105,28 +105,18 @@ incidents! {
     c09_slow_trickle "C09-slow-trickle.json",
     c10_copied_data "C10-copied-data.json",
     c11_mev_equivocation "C11-mev-equivocation.json",
-    #[ignore = "waits until run judges by the document, and for statistics"]
     c12_manifold "C12-manifold.json",
-    #[ignore = "waits until run judges by the document, and for statistics"]
     c13_registration_hijack "C13-registration-hijack.json",
-    #[ignore = "waits until run judges by the document, and for statistics"]
     c14_deposit_front_running "C14-deposit-front-running.json",
-    #[ignore = "waits until run judges by the document, and for statistics"]
     c15_kiln_swissborg "C15-kiln-swissborg.json",
-    #[ignore = "waits until run judges by the document, and for statistics"]
     c16_infstones "C16-infstones.json",
-    #[ignore = "waits until run judges by the document, and for statistics"]
     c17_dormant_oracle "C17-dormant-oracle.json",
-    #[ignore = "waits until run judges by the document, and for statistics"]
     c18_ronin "C18-ronin.json",
-    #[ignore = "waits until run judges by the document, and for statistics"]
     c19_harmony "C19-harmony.json",
     c20_multichain "C20-multichain.json",
-    #[ignore = "waits until run judges by the document, and for statistics"]
     c21_stakehound "C21-stakehound.json",
     c22_displayed_not_signed "C22-displayed-not-signed.json",
     c23_holesky "C23-holesky.json",
-    #[ignore = "waits until run judges by the document, and for statistics"]
     c24_blockscape "C24-blockscape.json",
     c25_upstream_faults "C25-upstream-faults.json",
 }

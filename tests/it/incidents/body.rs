@@ -24,8 +24,15 @@ impl Origin {
     }
 }
 
-/// The body that the row's client would have sent.
-pub(super) fn of(row: &Row, origin: Origin) -> Value {
+/// The body that the row's client would have sent, written as one client writes: its type first.
+pub(super) fn of(row: &Row, origin: Origin) -> String {
+    let body = value(row, origin);
+    let rest = body.as_object().expect("an object").iter().filter(|(name, _)| *name != "type");
+    let rest: String = rest.map(|(name, value)| format!(",\"{name}\":{value}")).collect();
+    format!("{{\"type\":{}{rest}}}", body["type"])
+}
+
+fn value(row: &Row, origin: Origin) -> Value {
     let mut body = plain(row, origin);
     for (pointer, value) in &row.with {
         let (parent, name) = pointer.rsplit_once('/').expect("a JSON pointer");

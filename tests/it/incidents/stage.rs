@@ -187,7 +187,7 @@ impl Stage {
 
     /// Sends a row's request as its client would, and gives status and code.
     pub(super) fn ask(&mut self, row: &Row) -> (u16, String, String) {
-        let body = body::of(row, self.origin).to_string();
+        let body = body::of(row, self.origin);
         let line = format!("POST /api/v1/eth2/sign/{}", key(row.key));
         let headers = format!("Content-Type: application/json\r\nUser-Agent: {}\r\n", row.client);
         let ip = row.ip.clone().unwrap_or_else(|| self.clients[&row.client].ip.clone());
