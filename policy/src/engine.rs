@@ -152,7 +152,8 @@ impl Engine {
     /// Notes that a request was asked for, whatever was decided: the volume of a source, and the
     /// keys that move along. Once for each request, before a hold and not after it.
     pub fn attempted(&self, _policy: &Policy, key: &KeyState, seen: &Observation) {
-        let is_attestation = matches!(seen.message, Message::Attestation { .. });
+        // Who is told no asks again and again: as volume it would make the usual look like silence.
+        let is_attestation = matches!(seen.message, Message::Attestation { .. }) && !seen.is_repeat;
         let place = member(seen.source.client, seen.group);
         self.clients.change(place, |volume| volume.asked(seen.at, is_attestation));
         let token = seen.source.token();

@@ -196,7 +196,10 @@ impl Replay<'_> {
         self.by_slot.entry(judged.seen.at.slot).or_default().0 += 1;
         let state = self.keys.entry(judged.seen.key).or_default();
         let decision = self.engine.judge(&self.draft, state, &judged.seen);
-        self.engine.attempted(&self.draft, state, &judged.seen);
+        // As in the path: what is not safe shows that its client is there, and no more.
+        let is_repeat = judged.seen.is_repeat || !judged.is_safe;
+        let asked = Observation { is_repeat, ..judged.seen };
+        self.engine.attempted(&self.draft, state, &asked);
         if !judged.is_safe {
             self.report.not_safe += 1;
             if decision.verdict == Verdict::Refuse {

@@ -144,7 +144,9 @@ impl<'a> Case<'a> {
     pub(super) fn is_not_safe(&self, baseline: &mut Baseline) {
         let decision = self.judged(&baseline.state);
         if self.pass == Pass::First {
-            self.gate.judgement.engine.attempted(&self.policy, &baseline.state, &self.seen);
+            // It shows that its client is there, and no more: such a request comes again and again.
+            let seen = Observation { is_repeat: true, ..self.seen };
+            self.gate.judgement.engine.attempted(&self.policy, &baseline.state, &seen);
         }
         let is_refused = decision.verdict == Verdict::Refuse;
         let said = if is_refused { Said::Refused } else { Said::Allowed };

@@ -1,5 +1,6 @@
 //! Leases, quarantines and what is kept of them.
 
+use crate::Observation;
 use crate::engine::volume::Volume;
 use crate::scene::{Scene, attestation, moment, says, source};
 use crate::{ClientIndex, Decision, Engine, GroupIndex, KeyState, Level, Message, Rule, Verdict};
@@ -155,7 +156,7 @@ fn two_strikes_put_a_source_in_quarantine_for_the_key_and_the_contest_ends_it() 
     scene.group().lease_epochs = 8;
     let first = scene.seen(0, source(1), moment(192, 4_000), attestation(192));
     refused_by(&scene.play(&first), Rule::ClientLease);
-    let again = crate::Observation { at: moment(193, 0), ..first };
+    let again = Observation { at: moment(193, 0), ..first };
     assert!(!says(&scene.play(&again), Rule::Quarantine), "the same request again is one strike");
     scene.live(0, 1..320, 192..195);
     scene.attest(0, 1, 195);
@@ -207,6 +208,25 @@ fn a_burst_at_the_start_of_an_epoch_does_not_raise_what_is_usual() {
     assert!(volume.is_alive(moment(320, 100), 12_000));
     assert!(volume.is_alive(moment(321, 0), 12_000));
     assert!(!volume.is_alive(moment(323, 0), 12_000));
+}
+
+/// A client whose votes could not be recorded for a moment asked two hundred times for one of them.
+/// What it asked for afterwards, as always, was then too little to be alive, and its keys were for
+/// the taking.
+#[test]
+fn a_storm_of_repeats_does_not_make_its_client_look_dead() {
+    let mut scene = Scene::new();
+    scene.live(0, 0..32, 0..256);
+    let seen = scene.seen(0, source(0), moment(256, 4_000), attestation(256));
+    let repeat = Observation { is_repeat: true, ..seen };
+    scene.play(&seen);
+    for _ in 0..200 {
+        scene.engine.attempted(&scene.policy, scene.keys.get(&0).expect("a key"), &repeat);
+    }
+    scene.live(0, 1..32, 257..288);
+    let decision = scene.attest(5, 1, 288);
+    assert!(says(&decision, Rule::ClientLease), "{decision:?}");
+    assert_eq!(decision.verdict, Verdict::Refuse);
 }
 
 #[test]
