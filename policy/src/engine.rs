@@ -45,6 +45,7 @@ use crate::rules::lease::Standing;
 use crate::rules::{self, Case};
 use crate::score::{self, Kinship};
 use crate::sequential::Incidents;
+use crate::sequential::shares::telling;
 use crate::table::Table;
 use crate::{Decision, Finding, KeyState, Level, Message, Mode, Observation, Outcome, Policy};
 use crate::{Evidence, Rule, Term, Verdict};
@@ -239,8 +240,7 @@ impl Engine {
     ) -> Decision {
         let case = Case::new(self, policy, key, seen);
         let mode = case.group.modes[Rule::Shares as usize];
-        let says_nothing = out.chosen_by_gate || seen.is_repeat || mode == Mode::Off;
-        let (Some(set), false) = (out.shares, says_nothing) else {
+        let Some(set) = telling(seen, out).filter(|_| mode != Mode::Off) else {
             return Decision::default();
         };
         let look = |group: &Group| {

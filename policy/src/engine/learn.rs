@@ -7,6 +7,7 @@ use super::attendance::MISSED_AFTER_DAYS;
 use super::counts::credential;
 use super::groups::{self, Group, place};
 use super::{Alarm, Engine};
+use crate::sequential::shares::telling;
 use crate::sequential::source_level::Class;
 use crate::sequential::{Incident, Round, Scope};
 use crate::settings::Chain;
@@ -201,8 +202,7 @@ fn learn_group(
     group.index = seen.group.0;
     group.released += 1;
     group.last_ms = group.last_ms.max(seen.at.unix_ms);
-    // Who tries again has the same node stand in again: that is one event, not many.
-    if let (Some(set), false) = (out.shares, out.chosen_by_gate || seen.is_repeat) {
+    if let Some(set) = telling(seen, out) {
         key.shares.learn(seen.key, set, &mut group.cluster, seen.at.slot, scope);
         group.attendance.took_part(set, seen.at);
     }

@@ -5,7 +5,7 @@
 //! usual for one key is bet against. No set counts that the gate chose itself.
 
 use super::{Bytes, LN_S_MAX, Scope, short_slot, step};
-use crate::ShareSet;
+use crate::{Message, Observation, Outcome, ShareSet};
 
 /// What an event leaves of the weights of a key's sets.
 const KEY_DECAY: f32 = 0.85;
@@ -47,6 +47,14 @@ const MAY_REFUSE: f32 = 18.0;
 
 /// The unit in which a key's weights are kept: they stay below 1 / (1 - 0.85).
 const WEIGHT_ONE: f32 = 8_192.0;
+
+/// The set of an answer that counts: of a vote that is no repeat, and not the gate's choice. Each
+/// key votes once an epoch; of other duties a key may have thirty in that time or none, and they
+/// would push what its votes showed out of its memory.
+pub fn telling(seen: &Observation, out: &Outcome) -> Option<ShareSet> {
+    let is_vote = matches!(seen.message, Message::Attestation { .. });
+    if is_vote && !seen.is_repeat && !out.chosen_by_gate { out.shares } else { None }
+}
 
 /// The sets of one key. 32 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

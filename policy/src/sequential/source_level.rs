@@ -181,7 +181,7 @@ impl SourceLevel {
     }
 
     /// Its class, once it has shown it.
-    const fn class(&self) -> Option<Class> {
+    pub(super) const fn class(&self) -> Option<Class> {
         match () {
             () if self.slots < CLASS_SLOTS => None,
             () if self.early >= EARLY_SHARE => Some(Class::Block),

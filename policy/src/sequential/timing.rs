@@ -7,7 +7,7 @@
 //! refuses, for it raises its hand hundreds of times more often than its bound says (6.4, no. 7).
 
 use super::histogram::Histogram;
-use super::source_level::{Closed, SourceLevel};
+use super::source_level::{Class, Closed, SourceLevel};
 use super::{Bytes, LN_S_MAX, Scope, ln_e, short_slot, step};
 use crate::{Message, Observation};
 
@@ -38,6 +38,9 @@ const SOURCE_WARM_UP: u32 = 2_000;
 
 /// Signatures of the same source in the same slot before the next one has a median to stand by.
 const PRIOR_MIN: u16 = 3;
+
+/// Slots for which the last slot of a source stands in for too few votes of the present one.
+const LAST_SLOTS: u64 = 2;
 
 /// Events at another source after which a key has moved there and its place is learned anew.
 const MOVES_AFTER: u8 = 3;
@@ -203,7 +206,7 @@ impl SourceTiming {
             return; // of a slot that was ended meanwhile
         }
         self.in_slot.due_ms = seen.due_ms;
-        let median = self.in_slot.median().filter(|_| self.in_slot.seen >= PRIOR_MIN);
+        let median = self.median();
         self.in_slot.insert(seen.at.into_slot_ms.min(u32::from(u16::MAX)) as u16);
         let Some(median) = median else { return };
         if !key.is_at(source) {
@@ -225,6 +228,19 @@ impl SourceTiming {
         self.dispersion_ms += DISPERSION_RATE * (off - self.dispersion_ms);
         key.last_slot = short_slot(slot);
         key.learn(offset, seen.at.epoch);
+    }
+
+    /// What a vote of this slot is compared with: the votes before it, or where they are too few
+    /// and the source waits for the deadline, and not for the block, the slot before.
+    fn median(&self) -> Option<u16> {
+        if self.in_slot.seen >= PRIOR_MIN {
+            return self.in_slot.median();
+        }
+        let last = self.closed.filter(|last| {
+            let is_alike = last.due_ms == self.in_slot.due_ms;
+            is_alike && last.slot + LAST_SLOTS >= self.in_slot.slot
+        })?;
+        (self.level.class() == Some(Class::Timer)).then_some(last.median_ms)
     }
 
     /// Ends what is before this slot, and gives the last slot that was ended.
