@@ -10,7 +10,7 @@
 //! | `read.rs` | segments back into events, with what is missing |
 //! | `replay.rs` | the events judged once more, by a draft |
 //!
-//! The format is ours, versioned and compact: some 40 bytes a request. A recording tells who asked
+//! The format is ours, versioned and compact: some 60 bytes a request. A recording tells who asked
 //! for which duty of which key, and when: it is for the operator's eyes, as the log is. It holds no
 //! signature.
 

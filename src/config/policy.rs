@@ -99,7 +99,7 @@ pub(super) fn check(checker: &mut Checker<'_>, raw: RawPolicy) -> Option<PolicyC
 }
 
 const OFF: &str = "off";
-/// Some two million requests.
+/// Some million requests.
 const SEGMENT_BYTES: u64 = 64 << 20;
 const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = 64 << 10..=4 << 30;
 const SEGMENTS_MAX: u64 = 16;

@@ -203,6 +203,7 @@ fn a_cut_tail_costs_the_block_that_is_cut() {
     write(home.path(), 1 << 30, 2, &events);
     let file = segments(home.path()).unwrap().remove(0);
     let whole = fs::read(&file).unwrap();
+    assert!(whole.len() / 2_048 <= 64, "{} bytes a request", whole.len() / 2_048);
     let cut = home.path().join(name(1, 1, 1));
     let mut last = usize::MAX;
     for length in (1_000..whole.len()).rev().step_by(997) {
