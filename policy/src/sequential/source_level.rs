@@ -2,9 +2,10 @@
 //!
 //! The keys of a client that is late are late together, and no key of it stands out. Its median is
 //! compared with that of its class (those that sign when the block is there, or those that wait for
-//! the deadline: as they have shown), or with the deadline where the class is too small. What is usual differs between slots whose
-//! block came before the deadline and those where the deadline was waited for: each has its own
-//! baseline. Most sources of a class at once are the network, not a source.
+//! the deadline: as they have shown), or with the deadline where the class is too small. What is
+//! usual differs between slots whose block came before the deadline and those where the deadline
+//! was waited for: each has its own baseline. Most sources of a class at once are the network, not
+//! a source.
 
 use std::f32::consts::LN_2;
 
@@ -15,8 +16,8 @@ use super::{Bytes, LN_S_MAX, Scope, ln_e, step};
 /// The smallest p' of the test.
 const P_MIN: f32 = 1e-3;
 
-/// The weight of a slot in a source's location: half an hour, long after a shift was noticed.
-const LOCATION_RATE: f32 = 0.005;
+/// The weight of a slot in a source's location: hours, long after a shift was noticed.
+const LOCATION_RATE: f32 = 0.001;
 
 /// Slots before a baseline counts, and stretches before it does.
 const WARM_UP_SLOTS: u32 = 300;
