@@ -142,7 +142,8 @@ impl<'a> Planner<'a> {
         let mut next = usize::from(self.cohort);
         while slot + 2 * SLOTS_PER_DAY < last {
             if !self.calendar.is_free(self.cohort, slot, slot + SLOTS_PER_DAY) {
-                slot += SLOTS_PER_EPOCH;
+                // Not to the next free slot: all cohorts would begin together, behind a restart.
+                slot += self.pause();
                 continue;
             }
             let end = scenarios[next % scenarios.len()](self, slot);

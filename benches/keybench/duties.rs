@@ -67,10 +67,8 @@ impl Life<'_> {
             return;
         }
         let label = match self.label_of(key, life.home) {
-            // Drifts and odd shares are measured by votes alone.
-            Label::Attack(id) if matches!(self.attack(id).class, 8 | 9 | 12 | 14) => {
-                Label::Victim(id)
-            }
+            // How late a key is, its votes alone show.
+            Label::Attack(id) if matches!(self.attack(id).class, 12 | 14) => Label::Victim(id),
             label => label,
         };
         let source = self.source_now(life.cohort, life.home);
@@ -171,7 +169,7 @@ impl Life<'_> {
             let key = self.voters(of)[nth];
             let life = self.keys[key as usize];
             if life.cohort == cohort && life.is_here {
-                let at = 500.0 + self.draw.between(0.0, 900.0);
+                let at = 50.0 + self.draw.between(0.0, 200.0); // before its next vote
                 let message = self.vote_for(of, life.home);
                 self.duty(key, at, message);
             }

@@ -106,14 +106,21 @@ impl Life<'_> {
             return;
         }
         let epoch_end = (self.slot / SLOTS_PER_EPOCH + 1) * SLOTS_PER_EPOCH;
-        for nth in 0..4 {
-            // From the last slot of the epoch backwards: twenty distinct ones, all but the first
-            // few of which may lie behind the present one as little as 8 slots.
-            let slot = epoch_end - 1 - (after * 4 + nth);
+        // From the last slot of the epoch backwards, but for the one that the key votes in: to ask
+        // for that proof again is no burst.
+        let key = attack.keys[0];
+        let is_foreign = |slot: &u64| self.voters(*slot).binary_search(&key).is_err();
+        let slots: Vec<u64> = (epoch_end - SLOTS_PER_EPOCH..epoch_end)
+            .rev()
+            .filter(is_foreign)
+            .skip(after as usize * 4)
+            .take(4)
+            .collect();
+        for (nth, slot) in slots.into_iter().enumerate() {
             let at = 500.0 + nth as f64 * 2_900.0 + self.draw.between(0.0, 900.0);
             let message = Message::SelectionProof { slot };
             let source = self.source_of(attack.host);
-            self.ask(attack.keys[0], source, at, message, Label::Attack(id));
+            self.ask(key, source, at, message, Label::Attack(id));
         }
     }
 

@@ -132,15 +132,20 @@ fn later(tally: &Tally, name: &str) -> String {
 pub(crate) fn print_gates(gates: &[Gate], profile: &str, salt: &str, seconds: f64) -> bool {
     println!("\n## Gates");
     for gate in gates {
-        let mark = if gate.is_met { "met   " } else { "MISSED" };
+        let mark = match (gate.is_only_shown, gate.is_met) {
+            (true, _) => "shown ",
+            (false, true) => "met   ",
+            (false, false) => "MISSED",
+        };
         println!("{mark} {:<8} {:<48} {}", gate.name, gate.asked, gate.measured);
     }
     let missed: Vec<&str> =
-        gates.iter().filter(|gate| !gate.is_met).map(|gate| gate.name).collect();
+        gates.iter().filter(|gate| gate.is_missed()).map(|gate| gate.name).collect();
+    let deciding = gates.iter().filter(|gate| !gate.is_only_shown).count();
     let verdict = if missed.is_empty() {
-        format!("all {} gates met", gates.len())
+        format!("all {deciding} gates met")
     } else {
-        format!("{} of {} gates MISSED ({})", missed.len(), gates.len(), missed.join(", "))
+        format!("{} of {deciding} gates MISSED ({})", missed.len(), missed.join(", "))
     };
     println!("\nkeybench {profile}, salt {salt:?}: {verdict} in {seconds:.0} s");
     missed.is_empty()
