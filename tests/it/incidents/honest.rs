@@ -18,8 +18,10 @@ use crate::test_clock::{Hands, NOT_RESERVED};
 
 /// A policy document in which every rule and every signal refuses.
 fn every_rule_enforced(rest: &str) -> String {
-    let modes = Rule::ALL.map(|rule| format!("{} = 'enforce'\n", rule.as_str()));
-    format!("version = 1\n{rest}[defaults.modes]\n{}", modes.concat())
+    let document = include_str!("../../../fixtures/policy-enforced.toml");
+    let lines = document.lines().filter_map(|line| line.strip_suffix(" = \"enforce\""));
+    assert!(lines.eq(Rule::ALL.map(Rule::as_str)), "a rule is missing in the document");
+    format!("{document}{rest}")
 }
 
 /// As [`every_rule_enforced`], as the lines of a case.
