@@ -67,8 +67,10 @@ impl Life<'_> {
             return;
         }
         let label = match self.label_of(key, life.home) {
-            // How late a key is, its votes alone show.
-            Label::Attack(id) if matches!(self.attack(id).class, 12 | 14) => Label::Victim(id),
+            // Drifts and odd shares are measured by votes alone.
+            Label::Attack(id) if matches!(self.attack(id).class, 8 | 9 | 12 | 14) => {
+                Label::Victim(id)
+            }
             label => label,
         };
         let source = self.source_now(life.cohort, life.home);
