@@ -90,13 +90,13 @@ impl Asker {
     /// The source of a request of `client` that is written in this style.
     pub(super) fn source(&self, gate: &Gate, client: &Client, style: Style) -> Source {
         let Style { first, is_spaced, claims_root } = style;
+        // Where members are written in alphabetical order, the type of duty decides which of the
+        // last three comes first: they are one.
         let first = match first {
             Member::Type => 1,
-            Member::ForkInfo => 2,
-            Member::SigningRoot => 3,
-            Member::SigningRootSnakeCase => 4,
-            Member::Proofs => 5,
-            Member::Object => 6,
+            Member::SigningRoot => 2,
+            Member::SigningRootSnakeCase => 3,
+            Member::ForkInfo | Member::Proofs | Member::Object => 4,
         };
         let style: u64 = first << 2 | u64::from(is_spaced) << 1 | u64::from(claims_root);
         Source {

@@ -127,3 +127,21 @@ fn a_moment_is_counted_in_slots_of_the_network() {
     let now = moment(slots, at(SLOT + 33, 4_321));
     assert_eq!((now.slot, now.epoch, now.into_slot_ms), (SLOT + 33, EPOCH + 1, 4_321));
 }
+
+/// Some write members in alphabetical order: then what comes first depends on what is asked for,
+/// and the client is the same.
+#[test]
+fn a_dialect_is_the_same_for_every_type_of_duty() {
+    let (gate, _) = gate();
+    let metrics = crate::metrics::ClientMetrics::unregistered();
+    let clients = crate::clients::Clients::load(Default::default(), gate.clock.clone(), metrics);
+    let client = clients.unwrap().named("one");
+    let asker = Asker { origin: Origin::default(), head: 77 };
+    let dialect = |first, is_spaced| {
+        asker.source(&gate, &client, Style { first, is_spaced, claims_root: true }).dialect
+    };
+    assert_eq!(dialect(Member::Object, false), dialect(Member::ForkInfo, false));
+    assert_ne!(dialect(Member::Object, false), dialect(Member::Type, false));
+    assert_ne!(dialect(Member::Type, false), dialect(Member::SigningRoot, false));
+    assert_ne!(dialect(Member::Type, false), dialect(Member::Type, true));
+}
