@@ -75,8 +75,9 @@ pub struct Engine {
     pub(crate) incidents: Mutex<Incidents>,
     pub(crate) fleet: Fleet,
     pub(crate) tail: Tail,
-    /// The epoch in which the gate came back, and 1; 0 for never.
+    /// The epoch, slot and millisecond in which the gate came back; 0 for never.
     pub(crate) resumed: AtomicU64,
+    pub(crate) resumed_ms: AtomicU64,
     pub(crate) resumed_slot: AtomicU64,
     /// The 28 days in which what is known of sources was last halved.
     pub(crate) halved: AtomicU64,
@@ -112,6 +113,7 @@ impl Default for Engine {
             fleet: Fleet::default(),
             tail: Tail::default(),
             resumed: AtomicU64::new(0),
+            resumed_ms: AtomicU64::new(0),
             resumed_slot: AtomicU64::new(0),
             halved: AtomicU64::new(0),
         }
@@ -178,6 +180,12 @@ impl Engine {
             }
         };
         if standing.takes() {
+            if !key.lease.is_free() {
+                let former = member(key.lease.owner, seen.group);
+                self.clients.change(former, |volume| volume.leases(false));
+            }
+            let owner = member(seen.source.client, seen.group);
+            self.clients.change(owner, |volume| volume.leases(true));
             key.lease.take(&seen.source, seen.at);
         } else if settles {
             key.lease.settle(&seen.source, seen.at);

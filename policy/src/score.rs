@@ -173,10 +173,9 @@ struct Owner {
 impl Owner {
     fn of(case: &Case<'_>) -> Self {
         let (at, lease) = (case.seen.at, &case.key.lease);
-        let look = |volume: &Volume| volume.is_alive(at, case.policy.chain.slot_ms);
-        let is_unknown = case.engine.resumed_epoch(at.epoch).is_some();
-        let token = u64::from(lease.token);
-        let is_alive = case.engine.sources.read(token, look).filter(|_| !is_unknown);
+        let back = case.engine.back();
+        let look = |volume: &Volume| volume.is_alive(at, &case.policy.chain, back);
+        let is_alive = case.engine.sources.read(lease.token.into(), look).flatten();
         let quiet = case.key.sources.epochs_since(lease.token, at.epoch);
         let quiet = quiet.unwrap_or(at.epoch.saturating_sub(u64::from(lease.last_epoch)));
         Self { is_alive, is_recent: quiet <= RECENT_EPOCHS }

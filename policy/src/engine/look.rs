@@ -6,22 +6,23 @@ use super::Engine;
 use super::counts::{Exits, member, window};
 use super::groups::place;
 use super::strikes::{Strikes, pair};
+use super::volume::{Back, Volume};
 use crate::key::Lease;
 use crate::settings::Chain;
 use crate::{GroupIndex, GroupPolicy, Moment, Observation, Policy, Window};
 
-/// For so many epochs after the gate came back, nobody's silence means anything: nobody could ask.
-const UNKNOWN_EPOCHS: u64 = 2;
 /// A key that its owner signed for within so many slots is not taken over, however little else the
 /// owner asks for: it may be the last key that it still signs for.
 const JUST_SIGNED_SLOTS: u64 = 2;
 
 impl Engine {
-    /// Tells the engine that the gate was not there until now: what is known of liveness is unknown
-    /// for two epochs, and the sequential tests begin anew.
+    /// Tells the engine that the gate was not there until now: nobody was silent while nobody could
+    /// ask, and the sequential tests begin anew. Whether a client of many keys is alive shows again
+    /// after sixteen slots, one of few keys counts as alive for two epochs.
     pub fn resumed(&self, at: Moment) {
-        self.resumed.store(at.epoch + 1, Relaxed);
+        self.resumed.store(at.epoch, Relaxed);
         self.resumed_slot.store(at.slot, Relaxed);
+        self.resumed_ms.store(at.unix_ms, Relaxed);
     }
 
     /// The slot in which the gate came back; 0 for never.
@@ -29,10 +30,9 @@ impl Engine {
         self.resumed_slot.load(Relaxed)
     }
 
-    /// The epoch in which the gate came back, while what it missed still matters.
-    pub(crate) fn resumed_epoch(&self, epoch: u64) -> Option<u64> {
-        let resumed = self.resumed.load(Relaxed).checked_sub(1)?;
-        (epoch <= resumed + UNKNOWN_EPOCHS).then_some(resumed)
+    /// Since when it has been there without a break.
+    pub(crate) fn back(&self) -> Back {
+        Back { slot: self.resumed_slot(), unix_ms: self.resumed_ms.load(Relaxed) }
     }
 
     /// Whether the owner of a lease has left the key: it was silent for it for `lease_epochs`, or
@@ -45,17 +45,16 @@ impl Engine {
         seen: &Observation,
     ) -> bool {
         let at = seen.at;
-        let resumed = self.resumed_epoch(at.epoch);
-        let last_epoch = u64::from(lease.last_epoch).max(resumed.unwrap_or(0));
+        let last_epoch = u64::from(lease.last_epoch).max(self.resumed.load(Relaxed));
         if at.epoch > last_epoch + group.lease_epochs {
             return true;
         }
-        if resumed.is_some() || at.slot <= u64::from(lease.last_slot) + JUST_SIGNED_SLOTS {
+        if at.slot <= u64::from(lease.last_slot) + JUST_SIGNED_SLOTS {
             return false;
         }
         let is_alive = |client| {
-            let place = member(client, seen.group);
-            self.clients.read(place, |volume| volume.is_alive(at, policy.chain.slot_ms))
+            let look = |volume: &Volume| volume.is_alive(at, &policy.chain, self.back());
+            self.clients.read(member(client, seen.group), look).flatten()
         };
         // Of its pair, a client that never asked is no reason to wait; of the owner, nothing known
         // is no reason to believe it gone.

@@ -19,6 +19,7 @@ impl Engine {
         self.tail.write(&mut out);
         out.u64(self.resumed.load(Relaxed));
         out.u64(self.resumed_slot.load(Relaxed));
+        out.u64(self.resumed_ms.load(Relaxed));
         out.u64(self.halved.load(Relaxed));
         self.clients.write(&mut out);
         self.credentials.write(&mut out);
@@ -48,8 +49,9 @@ impl Engine {
         let fleet = Fleet::read(&mut from)?;
         let tail = Tail::read(&mut from)?;
         let (resumed, resumed_slot) = (from.u64()?.into(), from.u64()?.into());
-        let halved = from.u64()?.into();
-        let engine = Self { fleet, tail, resumed, resumed_slot, halved, ..Self::default() };
+        let (resumed_ms, halved) = (from.u64()?.into(), from.u64()?.into());
+        let engine =
+            Self { fleet, tail, resumed, resumed_slot, resumed_ms, halved, ..Self::default() };
         engine.clients.fill(&mut from)?;
         engine.credentials.fill(&mut from)?;
         engine.exits.fill(&mut from)?;
