@@ -133,8 +133,12 @@ fn foreign_source(case: &Case<'_>, token: u32, terms: &mut Terms) -> Kinship {
     let fence = fence(case, certificate, &owner);
     let is_declared = fence == 0.0 && is_declared(case);
     let is_enrolled = is_enrolled(case);
-    // A renewed certificate of the same client, from the same place in the same words, is as good.
-    let is_at_home = is_same_prefix && (is_same_certificate || is_same_client && is_same_dialect);
+    // A renewed certificate of the same client, from the same place in the same words, is as good;
+    // so is another network that this certificate often comes from.
+    let is_known_home =
+        || is_same_certificate && case.engine.released_at_home(source) >= KNOWN_TO_GROUP;
+    let is_at_home = is_same_prefix && (is_same_certificate || is_same_client && is_same_dialect)
+        || is_known_home();
     let lineage = match () {
         () if fence > 0.0 => 0.0, // what two live signers have in common speaks for neither
         () if is_at_home => -5.0,

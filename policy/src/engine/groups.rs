@@ -1,7 +1,7 @@
 //! What a key group is remembered by, and what a source is.
 
 use super::attendance::Attendance;
-use crate::bytes::{Reader, Writer};
+use crate::bytes::{Reader, Writer, fold};
 use crate::sequential::{Cluster, Rates, SourceTiming};
 use crate::table::Row;
 use crate::{GroupIndex, Observation, Source};
@@ -64,6 +64,13 @@ pub(crate) fn machine(source: &Source) -> u32 {
 /// The place of a source in a group; that of a source anywhere is its token alone.
 pub(crate) fn place(group: GroupIndex, token: u32) -> u64 {
     (u64::from(group.0) + 1) << 32 | u64::from(token)
+}
+
+/// The place of a certificate at a network, whatever it is spoken with; `None` without one.
+pub(crate) fn home(source: &Source) -> Option<u64> {
+    let (certificate, prefix) = (fold(source.certificate), fold(source.prefix));
+    let both = u64::from(certificate) << 32 | u64::from(prefix);
+    (certificate != 0).then_some(both | 1 << 63)
 }
 
 impl Row for Group {

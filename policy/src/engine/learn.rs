@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::attendance::MISSED_AFTER_DAYS;
 use super::counts::credential;
-use super::groups::{self, Group, place};
+use super::groups::{self, Group, home, place};
 use super::{Alarm, Engine};
 use crate::sequential::shares::telling;
 use crate::sequential::source_level::Class;
@@ -25,6 +25,9 @@ impl Engine {
         self.credentials.change(stamp, |stamp| stamp.ms = stamp.ms.max(now_ms));
         self.released.change(place(seen.group, token), |released| released.one(now_ms));
         self.released.change(token.into(), |released| released.one(now_ms));
+        if let Some(home) = home(&seen.source) {
+            self.released.change(home, |released| released.one(now_ms));
+        }
         key.sources.released(token, seen.at.epoch);
         if key.released == 0 {
             self.fleet.keys.fetch_add(1, Relaxed);

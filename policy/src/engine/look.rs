@@ -4,12 +4,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::Engine;
 use super::counts::{Exits, member, window};
-use super::groups::place;
+use super::groups::{home, place};
 use super::strikes::{Strikes, pair};
 use super::volume::{Back, Volume};
 use crate::key::Lease;
 use crate::settings::Chain;
-use crate::{GroupIndex, GroupPolicy, Moment, Observation, Policy, Window};
+use crate::{GroupIndex, GroupPolicy, Moment, Observation, Policy, Source, Window};
 
 /// A key that its owner signed for within so many slots is not taken over, however little else the
 /// owner asks for: it may be the last key that it still signs for.
@@ -92,6 +92,12 @@ impl Engine {
     /// Signatures released to a source in any group.
     pub(crate) fn released_anywhere(&self, token: u32) -> u64 {
         self.released.read(token.into(), |released| released.count).unwrap_or(0)
+    }
+
+    /// Signatures released to this certificate at this network, whatever it is spoken with.
+    pub(crate) fn released_at_home(&self, source: &Source) -> u64 {
+        let look = |home| self.released.read(home, |released| released.count);
+        home(source).and_then(look).unwrap_or(0)
     }
 
     /// Validator-days that were seen: attestations released, of which each key has one an epoch.
