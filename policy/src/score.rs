@@ -1,9 +1,6 @@
 //! Who is asking: the context score of the behaviour page, 4.2, in natural log-odds whose terms add
 //! up. The weights are judgement; what is measured is how often honest life reaches a score.
 
-#[cfg(test)]
-mod tests;
-
 use crate::bytes::fold;
 use crate::engine::moves::Moved;
 use crate::engine::volume::Volume;
