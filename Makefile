@@ -23,6 +23,7 @@ demo: setup ## builds the gate and shows on one page what it does (KEEP=1 leaves
 
 test: setup ## every test, official suites included
 	@$(WITH_ROCKSDB) cargo test --workspace --features test-clock --no-fail-fast
+	@$(MAKE) --no-print-directory keybench PROFILE=ci SALT=
 
 build: setup ## the release binary
 	@$(WITH_ROCKSDB) cargo build --release --bin portcullis

@@ -16,8 +16,15 @@ const PRIOR_WEIGHT: f32 = 2.0;
 /// No single event says more: no fewer than six odd ones refuse.
 const LN_E_MAX: f32 = 3.9;
 
-/// What an event leaves of the cluster's weights: the last 500 events count.
-const CLUSTER_DECAY: f32 = 0.998;
+/// What an event leaves of the cluster's weights: the last 2,000 events count. Of 500 a set that
+/// stands in once in a thousand is mostly absent.
+const CLUSTER_DECAY: f32 = 0.9995;
+
+/// The event that is judged is counted with those that it is held against: so on the average over
+/// honest events, q / P0 is at most 1, however few they are. Without it a set that honestly stands
+/// in once in a thousand events was taken for one that never does, and a small cluster refused
+/// some ten honest signatures in a million days of a validator.
+const PSEUDO_EVENT: f32 = 1.0;
 
 /// Nothing is rarer than this: the cluster has not seen enough to say so.
 const P0_MIN: f32 = 1e-4;
@@ -172,7 +179,7 @@ impl KeyShares {
     }
 }
 
-/// The sets of a key group over its last 500 events.
+/// The sets of a key group over its last 2,000 events.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
     sets: Vec<(u32, f32)>,   // set, weight; at most SETS_MAX
@@ -216,8 +223,9 @@ impl Cluster {
         // The cluster has forgotten some of what the key remembers, the more so the more keys.
         let kept = if self.keys > 0.0 { total * (1.0 - KEY_DECAY) / self.keys } else { 0.0 };
         let kept = kept.min(1.0);
-        let of_others = (total - kept * all).max(1.0);
-        ((weight - kept * own) / of_others).clamp(P0_MIN, 1.0)
+        let of_others = (total - kept * all).max(0.0);
+        let of_set = (weight - kept * own).clamp(0.0, of_others);
+        ((of_set + PSEUDO_EVENT) / (of_others + PSEUDO_EVENT)).max(P0_MIN)
     }
 
     /// Counts the keys that sign, by how many bits they leave unset.
