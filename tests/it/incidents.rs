@@ -8,6 +8,8 @@ mod body;
 mod engine;
 mod fixture;
 mod honest;
+#[path = "keybench.rs"]
+mod keybench;
 mod stage;
 
 use std::collections::BTreeSet;
