@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Value;
 
-use super::Config;
 use super::check::Checker;
+use super::{Config, ListenerConfig};
 use crate::clients;
 
 pub use self::document::{KeyPlace, Known, PolicyError, read};
@@ -61,9 +61,14 @@ impl Config {
         std::iter::once(clients::DEFAULT.to_owned()).chain(groups).collect()
     }
 
-    /// Whether a policy may name this client.
+    /// Whether a policy may name this client: it is configured, or a listener bears its name.
     pub fn is_policy_client(&self, name: &str) -> bool {
-        name == clients::DEFAULT || self.clients.iter().any(|client| client.name == name)
+        let is_name = |client: &String| client == name;
+        let is_listener =
+            |listener: &ListenerConfig| listener.entrance.client.as_ref().is_some_and(is_name);
+        name == clients::DEFAULT
+            || self.clients.iter().any(|client| client.name == name)
+            || self.all_listeners().iter().any(is_listener)
     }
 }
 

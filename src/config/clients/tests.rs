@@ -101,3 +101,11 @@ fn the_documented_entries_are_read() {
     assert_eq!(again["listeners"][0]["client_auth"].as_str(), Some("none"));
     assert_eq!(again["tls"]["client_auth"].as_str(), Some("required"));
 }
+
+/// The real client's run names its client by the listener alone, and its policy could not say so.
+#[test]
+fn a_policy_may_name_whom_a_listener_names() {
+    let config = load(&with("[listen]\nclient = 'b'")).unwrap();
+    assert!(config.is_policy_client("b") && config.is_policy_client("default"));
+    assert!(!config.is_policy_client("c"));
+}
