@@ -34,34 +34,39 @@ pub(in crate::cli) fn load(
     Ok(clients)
 }
 
-/// Reads the files again on SIGHUP, and when they have changed and then stood still for a look: a
-/// certificate and its key do not change at the same moment.
+/// Reads the files again on SIGHUP, and when they have changed.
 pub(super) fn watch(clients: &Arc<Clients>) -> anyhow::Result<()> {
     let clients = Arc::clone(clients);
     on_own_thread("reload", move || async move {
-        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-            tracing::error!("cannot wait for SIGHUP; certificates are not read again");
-            return;
-        };
         let files: Vec<PathBuf> =
             clients.settings().files().into_iter().map(Path::to_owned).collect();
-        let mut looks = interval(LOOK_INTERVAL);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut held = stamps(&files);
-        let mut last = held.clone();
-        loop {
-            let asked = tokio::select! {
-                _ = hangup.recv() => true,
-                _ = looks.tick() => false,
-            };
-            let now = stamps(&files);
-            if asked || (now != held && now == last) {
-                reload(&clients);
-                held.clone_from(&now);
-            }
-            last = now;
-        }
+        at_each_change(&files, || reload(&clients)).await;
     })
+}
+
+/// Calls `reread` on SIGHUP, and when the files have changed and then stood still for a look: a
+/// certificate and its key do not change at the same moment.
+pub(super) async fn at_each_change(files: &[PathBuf], reread: impl Fn()) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::error!(?files, "cannot wait for SIGHUP; these files are not read again");
+        return;
+    };
+    let mut looks = interval(LOOK_INTERVAL);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut held = stamps(files);
+    let mut last = held.clone();
+    loop {
+        let asked = tokio::select! {
+            _ = hangup.recv() => true,
+            _ = looks.tick() => false,
+        };
+        let now = stamps(files);
+        if asked || (now != held && now == last) {
+            reread();
+            held.clone_from(&now);
+        }
+        last = now;
+    }
 }
 
 fn reload(clients: &Clients) {
@@ -86,9 +91,9 @@ fn log_warnings(clients: &Clients) {
 
 /// What tells one content of a file from the next: when it was written, its length, and which file
 /// stands behind the name.
-pub(super) type Stamp = Option<(i64, i64, u64, u64)>;
+type Stamp = Option<(i64, i64, u64, u64)>;
 
-pub(super) fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
+fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
     let stamp = |file: &PathBuf| {
         let file = std::fs::metadata(file).ok()?;
         Some((file.mtime(), file.mtime_nsec(), file.len(), file.ino()))
@@ -96,4 +101,4 @@ pub(super) fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
     files.iter().map(stamp).collect()
 }
 
-pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);

@@ -6,10 +6,8 @@ use std::sync::{Arc, Weak};
 
 use anyhow::Context;
 use policy::{Policy, Rule};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{MissedTickBehavior, interval};
 
-use super::access::{LOOK_INTERVAL, stamps};
+use super::access::at_each_change;
 use super::threads::on_own_thread;
 use crate::config::Config;
 use crate::config::policy::{KeyPlace, Known, PolicyError, changes, read};
@@ -38,32 +36,15 @@ impl PolicyFile {
         Ok(Arc::new(file))
     }
 
-    /// Reads it again on SIGHUP, and when it has changed and then stood still for a look.
+    /// Reads it again on SIGHUP, and when it has changed.
     pub(super) fn watch(self: &Arc<Self>) -> anyhow::Result<()> {
         let Some(path) = self.path.clone() else { return Ok(()) };
         let file = Arc::clone(self);
         on_own_thread("policy", move || async move {
-            let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-                tracing::error!("cannot wait for SIGHUP; the policy is not read again");
-                return;
+            let reread = || {
+                let _ = file.reload(); // it was said
             };
-            let files = [path];
-            let mut looks = interval(LOOK_INTERVAL);
-            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            let mut held = stamps(&files);
-            let mut last = held.clone();
-            loop {
-                let asked = tokio::select! {
-                    _ = hangup.recv() => true,
-                    _ = looks.tick() => false,
-                };
-                let now = stamps(&files);
-                if asked || (now != held && now == last) {
-                    let _ = file.reload(); // it was said
-                    held.clone_from(&now);
-                }
-                last = now;
-            }
+            at_each_change(&[path], reread).await;
         })
     }
 
