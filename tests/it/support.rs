@@ -247,7 +247,19 @@ impl World {
     /// What the signer has signed, by its own log.
     pub(crate) fn signed(&self) -> Vec<log::Entry> {
         let path = self.dir.path().join("signed.jsonl");
-        if path.exists() { log::read(&path).expect("the signer's log") } else { Vec::new() }
+        if !path.exists() {
+            return Vec::new();
+        }
+        // A signer that is still there may be in the middle of a line.
+        let deadline = Instant::now() + SOON;
+        loop {
+            match log::read(&path) {
+                Err(log::LogError::Torn(_)) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                read => return read.expect("the signer's log"),
+            }
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
