@@ -20,6 +20,9 @@
 //! | [`validators`] | the table of keys, each with its lock |
 //! | [`validated_keys`] | the keys as points, validated once |
 //! | [`judgement`] | what requests are judged by: the policy, the engine, who has which place |
+//! | [`response`] | what happens after a verdict: quarantines, rotation windows, incidents |
+//! | [`events`] | what people and their programs are told, and how it reaches them |
+//! | [`audit`] | the log of every decision and action, which shows what was changed later |
 //! | [`recording`] | what was judged, on disk, and judged once more by a draft of a policy |
 //! | [`enrolment`] | how keys begin and end, by declaration |
 //! | [`upstream`] | the signers: pooled connections, twins, verification, which keys they have |
@@ -48,6 +51,7 @@
 //!
 //! `tests/it/tidy.rs` holds these.
 
+pub mod audit;
 pub mod bls;
 pub mod cli;
 pub mod clients;
@@ -57,12 +61,14 @@ pub mod control;
 pub mod dev_signer;
 pub mod enrolment;
 pub mod eth;
+pub mod events;
 pub mod handover;
 pub mod judgement;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod recording;
+pub mod response;
 pub mod server;
 pub mod sign;
 pub mod systemd;

@@ -169,6 +169,8 @@ pub struct Metrics {
     pub clients: ClientMetrics,
     /// What step 6 has to say.
     pub policy: PolicyMetrics,
+    /// Refusals and findings that nothing followed from.
+    pub notices_lost: IntCounter,
     /// 1 while the kernel says that the clock is synchronised.
     pub clock_synchronised: IntGauge,
     /// Events, by name.
@@ -280,6 +282,7 @@ impl Metrics {
             store: StoreMetrics::new(&registry),
             clients: ClientMetrics::new(&registry),
             policy: PolicyMetrics::new(&registry),
+            notices_lost: families::NOTICES_LOST.counter(&registry),
             clock_synchronised: families::CLOCK_SYNCHRONISED.gauge(&registry),
             events,
             trace: TraceMetrics::new(&registry),

@@ -243,6 +243,7 @@ impl Server {
     #[must_use]
     pub fn drain(self, timeout: Duration) -> Drained {
         self.acceptor.stop();
+        tracing::info!(event = "draining", "accepts nothing more and finishes what was begun");
         for worker in &self.workers {
             worker.begin_drain(timeout);
         }

@@ -31,6 +31,7 @@ use crate::judgement::Judgement;
 use crate::limits::DutyClass;
 use crate::logging::LogLimit;
 use crate::metrics::{Metrics, Stage};
+use crate::response::Response;
 use crate::server::body::{BodyError, ReceivedBody};
 use crate::trace::{RequestTrace, Tracer};
 use crate::upstream::verify::Verifier;
@@ -76,6 +77,8 @@ pub struct Gate {
     pub recorder: Recorder,
     /// The policy, and what is normal.
     pub judgement: Judgement,
+    /// What follows from verdicts, and the log that they are written to.
+    pub response: Response,
     /// Exits and deposits.
     pub permissions: Permissions,
     /// How much is taken on at once.
@@ -181,6 +184,8 @@ impl Path {
 
         let row = gate.resolve(&key)?;
         let source = asker.source(gate, account.client(), request.style);
+        account.resolved(row, source);
+        account.audited_by(gate.response.audit.reserve().map_err(Fault::Audit)?);
         let ask = Ask { duty: &request.duty, root, proofs: &request.proofs, source };
         let judged = match gate.decide(row, &ask, now, Pass::First)? {
             Decided::Granted(judged) => judged,
@@ -211,6 +216,7 @@ impl Path {
             trace: account.outgoing(),
             encode: &encode,
         };
+        account.permitted(&permit);
         let forwarded = self.upstream.forward(permit, &gate.in_flight, forward).await?;
         account.forwarded(gate, &forwarded);
         judge::learn(gate, row, &judged.seen, &OF_ONE_SIGNER);

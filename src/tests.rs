@@ -20,6 +20,7 @@ use crate::judgement::{BaselineTable, Judgement, Kept};
 use crate::limits::Limits;
 use crate::logging::LogLimit;
 use crate::metrics::{LabelValues, Metrics};
+use crate::response::Response;
 use crate::sign::Gate;
 use crate::sign::admission::Admission;
 use crate::sign::permissions::Permissions;
@@ -118,6 +119,7 @@ impl Rig {
             slots: self.slots,
             recorder: self.store.recorder(),
             judgement: judgement(),
+            response: Response::off(),
             permissions: Permissions::default(),
             validators: self.validators,
             store: self.store,

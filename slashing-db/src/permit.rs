@@ -46,6 +46,12 @@ pub struct Redeemed {
 }
 
 impl Permit {
+    /// The number of the record, where the message needed one: the audit log's link to the store.
+    #[must_use]
+    pub const fn sequence(&self) -> Option<u64> {
+        self.sequence
+    }
+
     /// Opens the permit just before it is used. `now` must be read for this call.
     ///
     /// # Errors

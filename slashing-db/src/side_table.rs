@@ -58,6 +58,30 @@ impl SideTable {
         self.db.write_opt(batch, &options).map_err(|error| failed("write", error))
     }
 
+    /// Writes and deletes (`None`) all rows or none, and has them on disk when it returns.
+    ///
+    /// # Errors
+    /// [`SideTableError`]
+    pub fn commit<K, V>(
+        &self,
+        changes: impl IntoIterator<Item = (K, Option<V>)>,
+    ) -> Result<(), SideTableError>
+    where
+        K: AsRef<[u8]>,
+        V: AsRef<[u8]>,
+    {
+        let mut batch = WriteBatch::default();
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.put(key, value),
+                None => batch.delete(key),
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        self.db.write_opt(batch, &options).map_err(|error| failed("write", error))
+    }
+
     /// The value of a key.
     ///
     /// # Errors
@@ -72,6 +96,16 @@ impl SideTable {
         &self,
     ) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), SideTableError>> + '_ {
         self.db.iterator(IteratorMode::Start).map(|row| row.map_err(|error| failed("read", error)))
+    }
+
+    /// The rows from a key on, in the order of the keys.
+    #[allow(clippy::type_complexity)] // as above
+    pub fn iter_from(
+        &self,
+        key: &[u8],
+    ) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), SideTableError>> + '_ {
+        let mode = IteratorMode::From(key, rocksdb::Direction::Forward);
+        self.db.iterator(mode).map(|row| row.map_err(|error| failed("read", error)))
     }
 }
 

@@ -54,6 +54,7 @@ mod hand_over;
 mod judgement;
 mod listeners;
 mod policy;
+mod response;
 mod signers;
 mod threads;
 mod upgrade;
@@ -146,6 +147,7 @@ pub(super) fn serve_until_the_end(
     let discovery = Arc::new(Discovery::new(Arc::new(signers)));
     keep_lease(&gate, slots, ends.clone())?;
     judgement::keep(&gate)?;
+    response::act(&gate)?;
     let terms = Terms {
         drain_timeout_ms: config.limits.drain_timeout_ms,
         supervised: notify.is_to_somebody(),
@@ -227,6 +229,7 @@ fn assemble(
     let genesis = network.genesis().context("the genesis of the network is not known")?;
     let validators = Validators::new(watermarks);
     let judgement = judgement::judgement(config, &network, &validators, slots, &Clock::System);
+    let response = response::response(config, &metrics)?;
     Ok(Gate {
         genesis_validators_root: genesis.validators_root,
         network,
@@ -235,6 +238,7 @@ fn assemble(
         store: Arc::clone(store),
         recorder: store.recorder(),
         judgement,
+        response,
         permissions: Permissions::new(config.groups.clone(), &validators),
         admission: Admission::new(&config.limits),
         in_flight: InFlight::new(FINISHED_RESULTS_KEPT_SLOTS),

@@ -139,6 +139,9 @@ families! {
     POLICY_RECORDING_DROPPED: Counter "portcullis_policy_recording_dropped_total" []
         "Events that the recording of judged requests does not have: its queue was full, or its \
          disk failed. Nothing else suffers.";
+    NOTICES_LOST: Counter "portcullis_response_notices_lost_total" []
+        "Refusals and findings that nothing followed from, because too many waited. Their records in \
+         the audit log remain.";
     CLOCK_DISAGREEMENT: Gauge "portcullis_clock_disagreement_seconds" []
         "By how much the clients' duties lie outside their slots by the gate's clock (median); less \
          than 0, they are early. Beside 0, one of the clocks is off.";

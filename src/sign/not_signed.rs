@@ -10,6 +10,7 @@ use slashing_db::{LeaseLapsed, NotSafe, RecordError};
 use thiserror::Error;
 
 use super::judge::PolicyRefusal;
+use crate::audit::AuditFull;
 use crate::eth::{DutyKind, Epoch, Root, RootError, Slot, Version};
 use crate::limits::DutyClass;
 use crate::metrics::Verdict;
@@ -189,6 +190,9 @@ pub enum Fault {
     /// The lease on the slashing store lapsed: another gate may own the keys.
     #[error(transparent)]
     Lease(#[from] LeaseLapsed),
+    /// What is decided could not be written down.
+    #[error(transparent)]
+    Audit(AuditFull),
     /// More work than the gate takes on at once.
     #[error("overloaded: too many {} requests are under way", .class.as_str())]
     Overloaded {
@@ -306,6 +310,7 @@ impl Fault {
             Self::RecordTimeout => "record_timeout",
             Self::LeaseEnding => "lease_ending",
             Self::Lease(_) => "lease_lapsed",
+            Self::Audit(AuditFull) => "audit_full",
             Self::Overloaded { .. } | Self::BodiesFull => "overloaded",
             Self::Bug(_) => "bug",
         }

@@ -3,16 +3,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use policy::{Decision, GroupIndex};
+use policy::{Decision, GroupIndex, Level, Source};
+use slashing_db::Permit;
 
-use super::{Fault, Gate, NotSigned, Refusal, Rejection, Signed};
+use super::{Fault, Gate, NotSigned, Refusal, Rejection, Signed, judge};
+use crate::audit::{DecisionRecord, Place, Position};
 use crate::clients::Client;
 use crate::clock::{Now, Stopwatch};
-use crate::eth::{Duty, DutyKind, SigningRoot, Slot};
+use crate::eth::{Duty, DutyKind, PublicKey, SigningRoot, Slot};
 use crate::metrics::{Stage, Verdict};
+use crate::response::Notice;
 use crate::trace::{RequestId, RequestTrace, TraceHeaders};
 use crate::upstream::verify::{BAD_SIGNATURE, VERIFY_FAILED};
 use crate::upstream::{Forwarded, UpstreamFault};
+use crate::validators::RowIndex;
 use crate::web3signer::request::SigningRequest;
 
 mod findings;
@@ -28,6 +32,10 @@ pub(super) struct Account {
     joined: bool,
     came_at: Option<Now>,
     judged: Option<(GroupIndex, Decision)>,
+    row: Option<RowIndex>,
+    source: Option<Source>,
+    place: Option<Place>,
+    store_sequence: Option<u64>,
     trace: RequestTrace,
     whole: Stopwatch,
     stage: Stopwatch,
@@ -65,6 +73,10 @@ impl Account {
             joined: false,
             came_at: None,
             judged: None,
+            row: None,
+            source: None,
+            place: None,
+            store_sequence: None,
             trace,
             whole,
             stage,
@@ -108,6 +120,22 @@ impl Account {
         self.came_at = Some(now);
     }
 
+    /// Whose key it is for, and how it came along.
+    pub(super) fn resolved(&mut self, row: RowIndex, source: Source) {
+        self.row = Some(row);
+        self.source = Some(source);
+    }
+
+    /// Where it will be written down.
+    pub(super) fn audited_by(&mut self, place: Place) {
+        self.place = Some(place);
+    }
+
+    /// It may be forwarded.
+    pub(super) fn permitted(&mut self, permit: &Permit) {
+        self.store_sequence = permit.sequence();
+    }
+
     /// What policy thought of a request that passed.
     pub(super) fn judged(&mut self, group: GroupIndex, decision: Decision) {
         self.judged = Some((group, decision));
@@ -138,7 +166,9 @@ impl Account {
         self.client.answered(verdict);
         self.count(gate, result);
         self.testify(gate, result);
+        let position = self.audit(gate, verdict, code, result);
         findings::report(&self, gate, result);
+        self.notice(gate, (verdict, code), position, result);
         match result {
             Ok(_) => self.log_signed(),
             Err(not_signed) => self.log_not_signed(gate, not_signed),
@@ -199,6 +229,69 @@ impl Account {
             let place = self.client.place(&gate.judgement.clients);
             place.testimony.note(&gate.slots, Slot(slot), now);
         }
+    }
+
+    /// Writes it down, where it came as far as a key that is enrolled.
+    fn audit(
+        &mut self,
+        gate: &Gate,
+        verdict: Verdict,
+        code: &'static str,
+        result: &Result<Signed, NotSigned>,
+    ) -> Option<Position> {
+        let place = self.place.take()?;
+        let key: Option<PublicKey> = self.identifier.parse().ok();
+        Some(place.write(DecisionRecord {
+            at_unix_ms: self.came_at.map_or(0, |now| now.unix_ns / 1_000_000),
+            request_id: self.trace.request_id.to_string(),
+            public_key: key.map(|key| key.0),
+            client: self.client.name().to_owned(),
+            peer: self.peer,
+            verdict: verdict.as_str(),
+            code,
+            kind: self.kind.map(DutyKind::as_str),
+            signing_root: self.root.map(|root| root.0),
+            times: self.times.all(),
+            store_sequence: self.store_sequence,
+            explanation: result.as_ref().err().and_then(|it| findings::explanation(gate, it)),
+        }))
+    }
+
+    /// Hands it to what acts on it, where it was not simply signed.
+    fn notice(
+        &self,
+        gate: &Gate,
+        (verdict, code): (Verdict, &'static str),
+        position: Option<Position>,
+        result: &Result<Signed, NotSigned>,
+    ) {
+        let judged = match result {
+            Err(NotSigned::Refused(Refusal::Policy(it))) => Some((it.group, &it.decision)),
+            Ok(_) | Err(_) => self.judged.as_ref().map(|(group, decision)| (*group, decision)),
+        };
+        let is_quiet = judged.is_none_or(|(_, decision)| decision.level < Level::Alert);
+        if result.is_ok() && is_quiet {
+            return;
+        }
+        let Some(came_at) = self.came_at else { return }; // not even a duty
+        gate.response.notice(|| Notice {
+            at: judge::moment(gate.slots, came_at),
+            request_id: self.trace.request_id.to_string(),
+            public_key: self.identifier.clone(),
+            row: self.row,
+            group: judged.map(|(group, _)| group),
+            client: Arc::clone(&self.client),
+            peer: self.peer,
+            source: self.source,
+            kind: self.kind,
+            root: self.root,
+            times: self.times.all(),
+            verdict,
+            code,
+            reason: result.as_ref().err().map_or_else(String::new, ToString::to_string),
+            decision: judged.map(|(_, decision)| decision.clone()),
+            position,
+        });
     }
 
     /// Gives the span of a sampled request to the exporter.
@@ -354,6 +447,10 @@ fn attempts(not_signed: &NotSigned) -> Option<String> {
 }
 
 impl Times {
+    const fn all(self) -> [Option<u64>; 4] {
+        [self.slot, self.epoch, self.source, self.target]
+    }
+
     fn of(duty: &Duty) -> Self {
         let slot = duty.slot().map(|slot| slot.0);
         match duty {

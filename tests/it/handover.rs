@@ -230,6 +230,7 @@ fn a_successor_killed_before_the_seal_leaves_the_gate_running() {
     event(&world, "going.log", "handover_go");
     going.kill().unwrap();
     going.wait().unwrap();
+    event(&world, "gate.log", "draining"); // before, a connection is accepted, and closed at once
     let mut queued = world.connect(); // nobody accepts it until the gate goes on
     assert_eq!(slow.receive().unwrap().status, 200);
     assert_eq!(queued.sign(&key(0), &block(slot - 8, 2)).0, 412);

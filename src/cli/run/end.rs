@@ -100,6 +100,7 @@ impl Running {
     fn close_baseline(&self) {
         judgement::save(&self.gate, &self.clock);
         self.gate.judgement.table.close();
+        self.gate.response.table.close();
     }
 
     fn drain(&self, server: Server) -> (Drained, u64) {

@@ -11,6 +11,7 @@ use portcullis::eth::Network;
 use portcullis::judgement::{BaselineTable, Judgement, Kept};
 use portcullis::logging::LogLimit;
 use portcullis::metrics::{LabelValues, Metrics};
+use portcullis::response::Response;
 use portcullis::sign::admission::Admission;
 use portcullis::sign::permissions::Permissions;
 use portcullis::sign::{EVENTS, Gate};
@@ -160,6 +161,7 @@ impl Machine {
             slots: self.slots,
             recorder: store.recorder(),
             judgement: off(),
+            response: Response::off(),
             permissions: Permissions::new(CONFIG.groups.clone(), &validators),
             validators,
             store,
