@@ -21,6 +21,7 @@ use crate::validators::RowIndex;
 
 pub use self::table::{ResponseTable, Rows};
 
+pub mod playbook;
 mod table;
 
 /// One request that was refused or failed, or of which policy had something to say.

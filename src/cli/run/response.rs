@@ -1,15 +1,21 @@
 //! What follows from verdicts, as `run` sets it up, and the thread that acts on them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use anyhow::Context;
+use policy::Moment;
 
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::events::Events;
 use crate::metrics::Metrics;
-use crate::response::{Response, ResponseTable};
+use crate::response::playbook::{Consequence, Urgency};
+use crate::response::{Notice, Response, ResponseTable};
 use crate::sign::Gate;
+use crate::sign::judge::moment;
 
 /// What was kept of the last run, or a beginning.
 ///
@@ -27,15 +33,72 @@ pub(super) fn response(config: &Config, metrics: &Metrics) -> anyhow::Result<Res
 /// Starts the thread that acts on notices. It ends with the process.
 pub(super) fn act(gate: &Arc<Gate>) -> anyhow::Result<()> {
     let notices = gate.response.notices();
-    std::thread::Builder::new().name("response".to_owned()).spawn(move || {
-        while let Ok(notice) = notices.recv() {
+    let mut follower = Follower { slot: 0, gate: Arc::clone(gate) };
+    std::thread::Builder::new()
+        .name("response".to_owned())
+        .spawn(move || while follower.wait(&notices) {})?;
+    Ok(())
+}
+
+struct Follower {
+    gate: Arc<Gate>,
+    slot: u64,
+}
+
+impl Follower {
+    /// Waits for notices or the next slot; says whether to go on.
+    fn wait(&mut self, notices: &Receiver<Notice>) -> bool {
+        let batch: Vec<Notice> = match notices.recv_timeout(LOOK_INTERVAL) {
+            Ok(first) => {
+                let more = notices.try_iter().take(BATCH_MAX - 1);
+                std::iter::once(first).chain(more).collect()
+            }
+            Err(RecvTimeoutError::Timeout) => Vec::new(),
+            Err(RecvTimeoutError::Disconnected) => return false,
+        };
+        // What fails here must not end the answers to all that follows.
+        let count = batch.len();
+        let turn = AssertUnwindSafe(|| {
+            self.follow(batch);
+            let now = moment(self.gate.slots, self.gate.clock.now());
+            if now.slot != self.slot {
+                self.slot = now.slot;
+                self.turn(now);
+            }
+        });
+        if catch_unwind(turn).is_err() {
+            tracing::error!(
+                event = "response_failed",
+                notices = count,
+                "an internal fault while verdicts were followed; please report it"
+            );
+        }
+        true
+    }
+
+    /// What follows from each of `notices`, in their order.
+    fn follow(&self, notices: Vec<Notice>) {
+        for notice in notices {
+            let urgency = Urgency::of(&notice);
+            let consequence = Consequence { notice, urgency, done: Vec::new() };
+            // rotation: `windows.follow(&self.gate, &mut consequence)`
+            // incidents: `incidents.follow(&self.gate, &consequence)`
             tracing::debug!(
                 event = "noticed",
-                code = notice.code,
-                pubkey = notice.public_key,
+                code = consequence.notice.code,
+                pubkey = consequence.notice.public_key,
+                urgency = ?consequence.urgency,
                 "noticed"
             );
         }
-    })?;
-    Ok(())
+    }
+
+    /// What follows from the time alone, once a slot.
+    fn turn(&self, now: Moment) {
+        tracing::trace!(event = "slot", slot = now.slot, "a slot begins");
+    }
 }
+
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// Notices that are followed together: one commit for all that they lead to.
+const BATCH_MAX: usize = 4_096;
