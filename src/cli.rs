@@ -14,6 +14,7 @@ use crate::config::{self, Config, ConfigError, NetworkSource, RunArgs};
 use crate::eth::{Epoch, ForkName, Network, Root};
 use crate::metrics::ClientMetrics;
 
+pub mod admin;
 pub mod demo;
 pub mod dev_signer;
 pub mod handover;
@@ -46,6 +47,8 @@ pub enum Command {
     /// Check a policy document, and see what it would have refused
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Ask a running gate over its admin API
+    Admin(admin::AdminArgs),
     /// Compute signing roots: one JSON request body a line in, one root or one error a line out
     SigningRoot(SigningRootArgs),
     /// Show on one page what the gate does, with processes of its own; never for production
@@ -113,6 +116,7 @@ impl Command {
             Self::Slashing(command) => command.run(),
             Self::Keys(command) => command.run(),
             Self::Policy(command) => command.run(),
+            Self::Admin(args) => args.run(),
             Self::SigningRoot(args) => args.run(),
             Self::Demo(args) => demo::run(&args),
             Self::DevSigner(args) => dev_signer::run(args).map(|()| Exit::Done),
@@ -135,6 +139,7 @@ fn check_config(args: &RunArgs) -> anyhow::Result<Exit> {
     let config = load(args)?;
     let network = network(&config)?;
     let clients = run::load_clients(&config, &Clock::System, &ClientMetrics::unregistered())?;
+    run::admin_access(&config.admin, &Clock::System)?;
     let policy = policy::configured(&config)?;
     print!("{}", config.effective());
     if let Some(policy) = policy {

@@ -17,6 +17,7 @@ use std::thread;
 use crate::clients::{ClientSettings, Settings, TlsSettings};
 use crate::limits::Limits;
 
+pub use self::admin::{AdminConfig, CredentialConfig};
 pub use self::args::{RunArgs, Web3SignerArgs, in_place_of};
 pub use self::document::Position;
 pub use self::effective::{Origin, Setting};
@@ -29,6 +30,7 @@ pub use self::tracing::TracingConfig;
 pub use self::upstream::{REPLICAS_MAX, UpstreamConfig, UpstreamTls, UpstreamsConfig, is_https};
 pub use self::verify::{VerifyConfig, VerifyMode};
 
+mod admin;
 mod args;
 mod check;
 mod clients;
@@ -80,6 +82,8 @@ pub struct Config {
     pub groups: KeyGroups,
     /// `[policy]`: what is judged by.
     pub policy: PolicyConfig,
+    /// `[admin]`: where people and their scripts reach the gate.
+    pub admin: AdminConfig,
     /// `[limits]`: the bounds of the process.
     pub limits: Limits,
     /// `[log]`: what is logged, and how.

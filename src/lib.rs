@@ -29,6 +29,7 @@
 //! | [`clients`] | who is asking: certificate, listener, password, address |
 //! | [`server`] | listeners, workers, bounds, drain; the only table of statuses |
 //! | [`tls`] | certificates, keys and passwords from files, for both sides of the gate |
+//! | [`admin`] | the API for people and their scripts, on a listener of its own |
 //! | [`control`] | an operator's commands to the running gate, over a Unix socket |
 //! | [`trace`] | what a request is called: its id, its trace, its span |
 //! | [`handover`] | sockets and store pass to the gate that follows, for upgrades |
@@ -51,6 +52,7 @@
 //!
 //! `tests/it/tidy.rs` holds these.
 
+pub mod admin;
 pub mod audit;
 pub mod bls;
 pub mod cli;

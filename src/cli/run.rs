@@ -11,6 +11,7 @@ use slashing_db::Store;
 
 use super::scrape::Scrape;
 use super::{Exit, store};
+use crate::admin::Access;
 use crate::clients::Clients;
 use crate::clock::{self, Clock, ClockHealth, Now, SlotClock};
 use crate::config::{Config, RunArgs};
@@ -34,6 +35,7 @@ use crate::validators::Validators;
 
 pub(super) use self::access::load as load_clients;
 use self::access::watch as watch_access;
+pub(super) use self::admin::access as admin_access;
 use self::end::Running;
 use self::hand_over::{Door, Turn};
 pub(super) use self::listeners::addresses;
@@ -49,6 +51,7 @@ pub(super) use self::verification::validated_keys;
 use self::verification::verifier;
 
 mod access;
+mod admin;
 mod end;
 mod hand_over;
 mod judgement;
@@ -80,6 +83,7 @@ pub(super) struct Prepared {
     pub(super) notify: Arc<Notify>,
     metrics: Arc<Metrics>,
     clients: Arc<Clients>,
+    callers: Option<Arc<Access>>,
     signers: Signers,
     files: u64,
 }
@@ -102,10 +106,11 @@ impl Prepared {
         let notify = Notify::from_environment().context("NOTIFY_SOCKET names no socket")?;
         let metrics = Arc::new(metrics());
         let clients = load_clients(&config, &Clock::System, &metrics.clients)?;
+        let callers = admin_access(&config.admin, &Clock::System)?;
         let signers = Signers::new(&config.upstreams.sets, &metrics.upstream, &Clock::System)
             .context("cannot speak TLS to the signers")?;
         let notify = Arc::new(notify);
-        Ok(Self { config, network, slots, notify, metrics, clients, signers, files })
+        Ok(Self { config, network, slots, notify, metrics, clients, callers, signers, files })
     }
 }
 
@@ -122,7 +127,8 @@ pub(super) fn serve_until_the_end(
     sockets: Sockets,
     on_serving: impl FnOnce(Now),
 ) -> anyhow::Result<Exit> {
-    let Prepared { config, network, slots, notify, metrics, clients, signers, files } = prepared;
+    let Prepared { config, network, slots, notify, metrics, clients, callers, signers, files } =
+        prepared;
     let sockets = Arc::new(Mutex::new(sockets));
     let clock = Clock::System;
     let (store, watermarks) =
@@ -160,11 +166,13 @@ pub(super) fn serve_until_the_end(
     let listeners = listen(&config, &clients, &mut sockets.lock())?;
     let server = serve(&config, &gate, &discovery, listeners, None)?;
     let metrics_address = serve_metrics(&config, &gate, &discovery, &server, &sockets)?;
+    let admin = admin::serve(&config, &gate, callers, &sockets)?;
     watchdog::watch(Arc::clone(&notify), &gate, server.stats())?;
     tracing::info!(
         event = "serving",
         addresses = ?server.local_addresses(),
         metrics = metrics_address.map(tracing::field::display),
+        admin = admin.as_ref().map(|(_, address)| tracing::field::display(address)),
         upstreams = config.upstreams.describe(),
         keys = gate.validators.counts().enabled,
         workers = config.listen.worker_count(),
@@ -178,7 +186,8 @@ pub(super) fn serve_until_the_end(
     notify.ready("serving");
     on_serving(clock.now());
     let spans = Arc::clone(&gate);
-    let running = Running { config, gate, discovery, clients, sockets, slots, clock, notify };
+    let desk = admin.map(|(desk, _)| desk);
+    let running = Running { config, gate, discovery, clients, desk, sockets, slots, clock, notify };
     let exit = running.until_the_end(server, &ended);
     spans.tracer.flush(LAST_SPANS);
     exit

@@ -15,8 +15,8 @@ use super::problem::{Place, Problem, ProblemKind};
 use super::raw::{RawConfig, RawListen, RawLog, RawNetwork, RawSlashing};
 use super::{
     Config, ListenConfig, LogConfig, LogFormat, MetricsConfig, NETWORKS, NetworkConfig,
-    NetworkSource, SlashingConfig, Web3SignerConfig, clients, groups, hex, listeners, policy, tls,
-    tracing, upstream, verify,
+    NetworkSource, SlashingConfig, Web3SignerConfig, admin, clients, groups, hex, listeners,
+    policy, tls, tracing, upstream, verify,
 };
 use crate::limits::{Limits, LimitsError};
 
@@ -144,6 +144,7 @@ pub(super) fn config(
     let slashing = slashing(&mut checker, raw.slashing);
     let groups = groups::check(&mut checker, raw.groups);
     let policy = policy::check(&mut checker, raw.policy);
+    let admin = admin::check(&mut checker, raw.admin);
     let log = log(&mut checker, raw.log);
     let tracing = tracing::check(&mut checker, raw.tracing);
     let web3signer = Web3SignerConfig {
@@ -172,6 +173,7 @@ pub(super) fn config(
             slashing,
             groups,
             policy,
+            admin,
             limits,
             log,
             tracing,

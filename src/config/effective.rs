@@ -6,7 +6,7 @@ use std::fmt;
 use toml::Value;
 
 use super::groups::KeySelection;
-use super::{Config, KeyGroup, LogFormat, NetworkSource, SlashingConfig};
+use super::{Config, KeyGroup, LogFormat, NetworkConfig, NetworkSource, SlashingConfig};
 use super::{clients, fields, hex, listeners, redact, tls};
 
 /// Where a value came from, the strongest last.
@@ -79,6 +79,7 @@ impl Config {
         for client in &self.clients {
             text.push_str(&clients::as_toml(client));
         }
+        text.push_str(&self.admin.credentials_as_toml());
         text.push_str(&self.upstreams.as_toml());
         for group in self.groups.iter() {
             text.push_str(&group_as_toml(group));
@@ -97,22 +98,7 @@ impl Config {
         let text = |text: &dyn ToString| Some(Value::String(text.to_string()));
         let integer = |number: u64| Some(Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
         match path {
-            "network.name" => match &self.network.source {
-                NetworkSource::Builtin(name) => text(name),
-                NetworkSource::File { .. } => None,
-            },
-            "network.config" | "network.genesis_time" | "network.genesis_validators_root" => {
-                match &self.network.source {
-                    NetworkSource::Builtin(_) => None,
-                    NetworkSource::File { path: file, genesis_time, genesis_validators_root } => {
-                        match path {
-                            "network.config" => text(&file.display()),
-                            "network.genesis_time" => integer(*genesis_time),
-                            _ => text(&hex::format(genesis_validators_root)),
-                        }
-                    }
-                }
-            }
+            path if path.starts_with("network.") => self.network.value_of(path),
             "listen.address" => text(&self.listen.address),
             "listen.path_prefix" => text(&self.listen.path_prefix),
             "listen.host_allowlist" => Some(Value::from(self.listen.host_allowlist.clone())),
@@ -153,6 +139,7 @@ impl Config {
             path if path.starts_with("policy.") => {
                 self.policy.value_of(path.strip_prefix("policy.")?)
             }
+            path if path.starts_with("admin.") => self.admin.value_of(path.strip_prefix("admin.")?),
             path if path.starts_with("verify.") => {
                 self.verify.value_of(path.strip_prefix("verify.")?)
             }
@@ -161,6 +148,27 @@ impl Config {
                 let limits = self.limits.named();
                 integer(limits.into_iter().find(|(field, _)| *field == limit)?.1)
             }
+        }
+    }
+}
+
+impl NetworkConfig {
+    fn value_of(&self, path: &str) -> Option<Value> {
+        let (file, genesis_time, genesis_validators_root) = match &self.source {
+            NetworkSource::Builtin(name) => {
+                return (path == "network.name").then(|| name.as_str().into());
+            }
+            NetworkSource::File { path, genesis_time, genesis_validators_root } => {
+                (path, genesis_time, genesis_validators_root)
+            }
+        };
+        match path {
+            "network.config" => Some(file.display().to_string().into()),
+            "network.genesis_time" => {
+                Some(i64::try_from(*genesis_time).unwrap_or(i64::MAX).into())
+            }
+            "network.genesis_validators_root" => Some(hex::format(genesis_validators_root).into()),
+            _ => None,
         }
     }
 }

@@ -16,7 +16,7 @@ pub(super) enum Kind {
 }
 
 /// `section.field`, without those of `[limits]`, which all are integers.
-const FIELDS: [(&str, Kind); 51] = [
+const FIELDS: [(&str, Kind); 57] = [
     ("network.name", Kind::Text),
     ("network.config", Kind::Text),
     ("network.genesis_time", Kind::Integer),
@@ -61,6 +61,12 @@ const FIELDS: [(&str, Kind); 51] = [
     ("policy.recording", Kind::Text),
     ("policy.recording_segment_bytes", Kind::Integer),
     ("policy.recording_segments_max", Kind::Integer),
+    ("admin.address", Kind::Text),
+    ("admin.tls_certificate_file", Kind::Text),
+    ("admin.tls_key_file", Kind::Text),
+    ("admin.tls_client_ca_file", Kind::Text),
+    ("admin.grant_ttl_s", Kind::Integer),
+    ("admin.bulk_exit_keys", Kind::Integer),
     ("log.format", Kind::Text),
     ("log.level", Kind::Text),
     ("tracing.endpoint", Kind::Text),

@@ -11,6 +11,7 @@ use crate::clients;
 
 pub use self::document::{KeyPlace, Known, PolicyError, read};
 pub use self::summary::{changes, summary};
+pub(super) use self::time::of as moment;
 
 mod document;
 mod group;

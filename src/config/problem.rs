@@ -196,6 +196,21 @@ pub enum ProblemKind {
     NotACollector { value: String },
     #[error("{}:{line}: is not a header, `name: value`", path.display())]
     NotAHeader { path: PathBuf, line: usize },
+    #[error("needs TLS: set admin.tls_certificate_file and admin.tls_key_file")]
+    NoAdminTls,
+    #[error("needs an authority that signs such certificates: set admin.tls_client_ca_file")]
+    NoAdminAuthority,
+    #[error(
+        "{address} can be reached from other machines: set admin.tls_certificate_file and \
+         admin.tls_key_file, or listen on the loopback"
+    )]
+    AdminWithoutTls { address: SocketAddr },
+    #[error("nobody could call: give [[admin.credentials]], or set it to off")]
+    NoCredentials,
+    #[error("names nothing to know its holder by: give token_file or certificate_fingerprints")]
+    CredentialOfNothing,
+    #[error("another credential is named `{name}`")]
+    CredentialNameTwice { name: String },
     #[error("{0}")]
     Limits(LimitsError),
     #[error("no such key; here are {known}")]

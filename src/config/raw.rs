@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::admin::RawAdmin;
 use super::clients::RawClient;
 use super::listeners::RawListener;
 use super::policy::RawPolicy;
@@ -28,6 +29,7 @@ pub(super) struct RawConfig {
     pub(super) slashing: RawSlashing,
     pub(super) groups: Vec<RawGroup>,
     pub(super) policy: RawPolicy,
+    pub(super) admin: RawAdmin,
     pub(super) limits: Limits,
     pub(super) log: RawLog,
     pub(super) tracing: RawTracing,

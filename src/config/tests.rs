@@ -84,6 +84,7 @@ fn every_key_is_documented_in_the_full_file() {
         key.strip_prefix("network.").is_some_and(|field| network.contains(&field))
             || key.starts_with("tls.")
             || key.starts_with("upstream.tls_")
+            || key.starts_with("admin.tls_")
             || key == "listen.client"
     };
     let known: BTreeSet<String> = fields::all()

@@ -96,7 +96,11 @@ impl std::fmt::Debug for SignerTls {
     }
 }
 
-fn client_config(files: &UpstreamTls) -> Result<rustls::ClientConfig, SignerTlsError> {
+/// How a connection to somebody begins who is trusted by these files.
+///
+/// # Errors
+/// See [`SignerTlsError`].
+pub fn client_config(files: &UpstreamTls) -> Result<rustls::ClientConfig, SignerTlsError> {
     let roots = match &files.ca_file {
         Some(file) => tls::load_roots(file)?,
         None => system_roots()?,

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::hand_over::pass_on;
 use super::listeners::serve;
 use super::{End, judgement, store};
+use crate::admin::Desk;
 use crate::cli::Exit;
 use crate::clients::Clients;
 use crate::clock::{Clock, SlotClock, Stopwatch};
@@ -30,6 +31,7 @@ pub(super) struct Running {
     pub(super) gate: Arc<Gate>,
     pub(super) discovery: Arc<Discovery>,
     pub(super) clients: Arc<Clients>,
+    pub(super) desk: Option<Arc<Desk>>,
     pub(super) sockets: Arc<Mutex<Sockets>>,
     pub(super) slots: SlotClock,
     pub(super) clock: Clock,
@@ -104,6 +106,9 @@ impl Running {
     }
 
     fn drain(&self, server: Server) -> (Drained, u64) {
+        if let Some(desk) = &self.desk {
+            desk.close();
+        }
         let watch = Stopwatch::start();
         let drained = server.drain(Duration::from_millis(self.config.limits.drain_timeout_ms));
         if let Some(recorder) = self.gate.judgement.recorder() {
@@ -137,6 +142,9 @@ impl Running {
             reason = "the successor went away",
             "the handover did not come about; this gate goes on"
         );
+        if let Some(desk) = &self.desk {
+            desk.open();
+        }
         let listeners = super::listeners::again(&self.config, &self.clients, &self.sockets.lock())?;
         serve(&self.config, &self.gate, &self.discovery, listeners, Some(stats)).map(Passed::Not)
     }

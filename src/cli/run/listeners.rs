@@ -23,7 +23,7 @@ use crate::upstream::discovery::Discovery;
 /// Every address that the gate listens on, for whatever.
 pub(in crate::cli) fn addresses(config: &Config) -> Vec<SocketAddr> {
     let signing = config.all_listeners().into_iter().map(|listener| listener.address);
-    signing.chain(config.metrics.address).collect()
+    signing.chain(config.metrics.address).chain(config.admin.address).collect()
 }
 
 /// The sockets of the signing side.

@@ -20,7 +20,8 @@ pub(super) fn unix_ms(item: &Item<'_>) -> Option<u64> {
     item.valid(parsed.and_then(of).ok_or(ProblemKind::NotAMoment))
 }
 
-fn of(datetime: Datetime) -> Option<u64> {
+/// Milliseconds of Unix time; `None` without a date, a time or an offset.
+pub(in crate::config) fn of(datetime: Datetime) -> Option<u64> {
     let (date, time, offset) = (datetime.date?, datetime.time?, datetime.offset?);
     let offset_minutes = match offset {
         Offset::Z => 0,

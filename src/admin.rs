@@ -1,0 +1,93 @@
+//! The admin API: what people and their scripts ask of a running gate, over HTTP.
+//!
+//! On a listener, a thread and a runtime of its own: whatever is asked here, no signature waits
+//! longer than for a key's own lock. Without `[admin]` there is no listener.
+//!
+//! | what | where |
+//! |---|---|
+//! | who calls, and what they may | `admin/auth.rs` |
+//! | the way of every call: caller, role, deadline, audit | `admin/guard.rs` |
+//! | what a resource is made of; the table of roles | `admin/routes.rs` |
+//! | what two people must agree on | `admin/grants.rs` |
+//! | one file for each resource | [`resources`] lists them |
+//!
+//! A resource is a file with `routes() -> Routes`: each of its routes has a path, the least role
+//! that may call it, its piece of the OpenAPI document and a handler. It is added to
+//! [`resources`], to the table in `admin/tests/roles.rs`, and to `fixtures/admin-openapi.json`
+//! (`UPDATE_FIXTURES=1 cargo test -p portcullis --lib --features test-clock admin::`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+
+use crate::sign::Gate;
+
+pub use self::answer::Answer;
+pub use self::auth::{Access, AccessError, Caller, Credential, NotKnown, Role};
+pub use self::input::{Json, Params, Segments};
+pub use self::openapi::document;
+pub use self::problem::Problem;
+pub use self::routes::{Method, Route, Routes};
+pub use self::serve::serve;
+
+mod answer;
+mod auth;
+mod guard;
+mod health;
+mod input;
+mod openapi;
+mod problem;
+mod routes;
+mod serve;
+
+#[cfg(test)]
+mod tests;
+
+/// What the handlers work on.
+pub struct Desk {
+    /// The running gate.
+    pub gate: Arc<Gate>,
+    /// Who may call.
+    pub access: Arc<Access>,
+    closing: AtomicBool,
+}
+
+impl Desk {
+    /// The desk of `gate`.
+    pub fn new(gate: Arc<Gate>, access: Arc<Access>) -> Self {
+        Self { gate, access, closing: AtomicBool::new(false) }
+    }
+
+    /// Changes nothing from now on: the gate ends, or another takes over. What is only read is
+    /// still answered.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    /// Changes again: the successor broke off.
+    pub fn open(&self) {
+        self.closing.store(false, Ordering::Release);
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+}
+
+/// Every resource, in the order of the document.
+pub fn resources() -> Vec<Routes> {
+    vec![health::routes(), openapi::routes()]
+}
+
+/// The whole API.
+pub fn router(desk: &Arc<Desk>) -> Router {
+    let mut router = Router::new();
+    for route in resources().into_iter().flat_map(Routes::into_list) {
+        router = router.route(route.path, guard::guarded(desk, route));
+    }
+    router
+        .fallback(|| async { Problem::not_found("no such path; /openapi.json lists them") })
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+        .with_state(Arc::clone(desk))
+}

@@ -1,0 +1,65 @@
+//! `portcullis admin`: the command line over the admin API. Tables for people, `--json` for
+//! scripts; a call that is not done ends with its reason on standard error.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use self::client::Client;
+use super::Exit;
+
+mod client;
+mod health;
+mod table;
+
+/// `portcullis admin`.
+#[derive(Args)]
+pub struct AdminArgs {
+    #[command(flatten)]
+    at: At,
+    #[command(subcommand)]
+    resource: Resource,
+}
+
+/// Which gate, and who asks.
+#[derive(Args)]
+pub struct At {
+    /// The gate's admin.address
+    #[arg(long, value_name = "URL", global = true, default_value = "http://127.0.0.1:9002")]
+    url: String,
+    /// The file whose first line is your token
+    #[arg(long, value_name = "FILE", global = true)]
+    token_file: Option<PathBuf>,
+    /// With https: the authority of the gate's certificate; the system's if it is left out
+    #[arg(long, value_name = "FILE", global = true)]
+    ca_file: Option<PathBuf>,
+    /// With https: your certificate, in place of a token
+    #[arg(long, value_name = "FILE", global = true, requires = "key_file")]
+    certificate_file: Option<PathBuf>,
+    /// Its key
+    #[arg(long, value_name = "FILE", global = true, requires = "certificate_file")]
+    key_file: Option<PathBuf>,
+    /// The answer as JSON, for scripts
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// What it is about.
+#[derive(Subcommand)]
+enum Resource {
+    /// Whether the gate is in order
+    Health,
+}
+
+impl AdminArgs {
+    /// Asks, and shows the answer.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    pub fn run(self) -> anyhow::Result<Exit> {
+        let client = Client::new(&self.at)?;
+        match self.resource {
+            Resource::Health => health::show(&client),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The admin API of a real gate, over HTTP: who may call, what it does, what it never says.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{Http, Options, World};
+
+const ROLES: [&str; 3] = ["viewer", "operator", "approver"];
+
+/// A token that no log may have.
+fn token(name: &str) -> String {
+    format!("secret-of-{name}-{}", "0123456789abcdef".repeat(2))
+}
+
+/// The world's gate with an admin listener, and the files of its credentials.
+fn start(options: Options) -> World {
+    let mut credentials = String::new();
+    for role in ROLES {
+        credentials.push_str(&format!(
+            "[[admin.credentials]]\nname = 'the-{role}'\nrole = '{role}'\ntoken_file = '{role}'\n"
+        ));
+    }
+    credentials.push_str(
+        "[[admin.credentials]]\nname = 'the-late'\nrole = 'approver'\ntoken_file = 'late'\n\
+         expires = '2020-01-01T00:00:00Z'\n",
+    );
+    let config = format!("{}\n[admin]\naddress = '127.0.0.1:0'\n{credentials}", options.config);
+    let mut world = World::prepare(Options { config, ..options });
+    for name in ROLES.into_iter().chain(["late"]) {
+        fs::write(world.path(name), token(name)).unwrap();
+    }
+    world.start_gate();
+    world
+}
+
+/// Where the gate's admin API listens.
+fn address(world: &World) -> std::net::SocketAddr {
+    let log = world.log();
+    let mut line = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let serving = line.rfind(|line| line["event"] == "serving").expect("it serves");
+    serving["admin"].as_str().expect("an address").parse().unwrap()
+}
+
+fn call(world: &World, (method, path): (&str, &str), token: &str, body: &str) -> (u16, Value) {
+    let mut http = Http::connect(address(world));
+    let accept = format!("*/*\r\nAuthorization: Bearer {token}");
+    let answer = http.request(method, path, Some(&accept), body.as_bytes()).expect("an answer");
+    (answer.status, serde_json::from_str(&answer.body).unwrap_or_default())
+}
+
+#[test]
+fn the_api_answers_who_is_known_and_nobody_else() {
+    let world = start(Options::default());
+    let health = ("GET", "/v1/health");
+    let (status, answer) = call(&world, health, &token("viewer"), "");
+    assert_eq!((status, &answer["keys"]["enabled"]), (200, &Value::from(4)), "{answer}");
+    assert_eq!(call(&world, health, "wrong", "").0, 401);
+    assert_eq!(call(&world, health, &token("late"), "").0, 401, "it has expired");
+    let committed = fs::read_to_string("fixtures/admin-openapi.json").unwrap();
+    let (_, served) = call(&world, ("GET", "/openapi.json"), &token("viewer"), "");
+    assert_eq!(served, serde_json::from_str::<Value>(&committed).unwrap());
+    let url = format!("http://{}", address(&world));
+    let shown = world.must(&["admin", "health", "--url", &url, "--token-file", "viewer"]);
+    assert!(shown.contains("keys.enabled"), "{shown}");
+    let refused = world.run(&["admin", "health", "--url", &url, "--token-file", "late"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("expired") && !said.contains("secret"), "{said}");
+    assert!(!world.log().contains("secret-of"), "a token is in the log");
+}
+
+#[test]
+fn without_the_section_there_is_no_listener() {
+    let world = World::start(Options::default());
+    let log = world.log();
+    let serving = log.lines().find(|line| line.contains("\"serving\"")).expect("it serves");
+    let serving: Value = serde_json::from_str(serving).unwrap();
+    assert!(serving.get("admin").is_none(), "{serving}");
+}
