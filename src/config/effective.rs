@@ -164,9 +164,7 @@ impl NetworkConfig {
         };
         match path {
             "network.config" => Some(file.display().to_string().into()),
-            "network.genesis_time" => {
-                Some(i64::try_from(*genesis_time).unwrap_or(i64::MAX).into())
-            }
+            "network.genesis_time" => Some(i64::try_from(*genesis_time).unwrap_or(i64::MAX).into()),
             "network.genesis_validators_root" => Some(hex::format(genesis_validators_root).into()),
             _ => None,
         }
