@@ -19,8 +19,12 @@ use crate::events::Events;
 use crate::metrics::Verdict;
 use crate::validators::RowIndex;
 
+use self::incident::Incidents;
+pub use self::normal::Normal;
 pub use self::table::{ResponseTable, Rows};
 
+pub mod incident;
+mod normal;
 pub mod playbook;
 mod table;
 
@@ -55,6 +59,8 @@ pub struct Notice {
     pub code: &'static str,
     /// The outcome in words.
     pub reason: String,
+    /// What was normal for the key, where it is enrolled and was not simply signed for.
+    pub normal: Option<Normal>,
     /// What policy thought, where it was asked.
     pub decision: Option<Decision>,
     /// Its record in the audit log.
@@ -69,6 +75,8 @@ pub struct Response {
     pub audit: Audit,
     /// Where people are told.
     pub events: Events,
+    /// What has one cause.
+    pub incidents: Incidents,
     notices: OnceLock<SyncSender<Notice>>,
     lost: IntCounter,
 }
@@ -76,7 +84,8 @@ pub struct Response {
 impl Response {
     /// A response that keeps its state in `table`. `lost` counts notices that nobody could take.
     pub fn new(table: ResponseTable, audit: Audit, events: Events, lost: IntCounter) -> Self {
-        Self { table, audit, events, notices: OnceLock::new(), lost }
+        let incidents = Incidents::default();
+        Self { table, audit, events, incidents, notices: OnceLock::new(), lost }
     }
 
     /// A response that keeps nothing and tells nobody.

@@ -8,6 +8,7 @@ pub(crate) use lease::Lease;
 pub(crate) use ledger::{Ledger, root};
 pub(crate) use sources::Sources;
 
+use crate::ClientIndex;
 use crate::bytes::{Reader, Writer, checksum};
 use crate::sequential::{KeyShares, KeyTiming};
 
@@ -34,7 +35,38 @@ pub struct KeyState {
     pub(crate) score: i8,
 }
 
+/// Who signs for a key, and how that usually looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Holder {
+    /// The client that has the lease.
+    pub owner: Option<ClientIndex>,
+    /// The one that had it before, where it has moved.
+    pub former: Option<ClientIndex>,
+    /// The epoch in which it moved.
+    pub since_epoch: Option<u64>,
+    /// The last slot in which the owner was signed for.
+    pub last_slot: Option<u64>,
+    /// Signatures released, saturating.
+    pub released: u32,
+    /// When the key usually signs, in milliseconds beside its source's usual time.
+    pub usual_ms: Option<f32>,
+}
+
 impl KeyState {
+    /// What is known of who signs for the key, for people.
+    pub fn holder(&self) -> Holder {
+        let (lease, is_held) = (&self.lease, !self.lease.is_free());
+        let number = |number: u32| (number != 0).then_some(u64::from(number));
+        Holder {
+            owner: is_held.then_some(lease.owner),
+            former: number(lease.moved_epoch).map(|_| lease.former),
+            since_epoch: number(lease.moved_epoch),
+            last_slot: number(lease.last_slot),
+            released: self.released,
+            usual_ms: self.timing.place_ms().map(|(usual, _)| usual),
+        }
+    }
+
     /// The length of [`to_bytes`](Self::to_bytes).
     pub const BYTES: usize = 256;
 

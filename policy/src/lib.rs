@@ -41,7 +41,7 @@ mod table;
 
 pub use decision::{Decision, Evidence, Finding, Level, Term, Terms, Verdict};
 pub use engine::{Alarm, Engine};
-pub use key::KeyState;
+pub use key::{Holder, KeyState};
 pub use observation::{
     ClientIndex, DutyType, Header, Message, Moment, Observation, Outcome, ShareSet, Source,
 };

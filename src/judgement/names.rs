@@ -61,6 +61,11 @@ impl ClientNames {
         self.place(name).index
     }
 
+    /// The name that has a place.
+    pub fn name(&self, index: ClientIndex) -> Option<String> {
+        self.0.read().get(usize::from(index.0)).map(|named| named.name.clone())
+    }
+
     /// Every name, by its place.
     pub fn names(&self) -> Vec<String> {
         self.0.read().iter().map(|named| named.name.clone()).collect()

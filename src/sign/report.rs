@@ -12,7 +12,7 @@ use crate::clients::Client;
 use crate::clock::{Now, Stopwatch};
 use crate::eth::{Duty, DutyKind, PublicKey, SigningRoot, Slot};
 use crate::metrics::{Stage, Verdict};
-use crate::response::Notice;
+use crate::response::{Normal, Notice};
 use crate::trace::{RequestId, RequestTrace, TraceHeaders};
 use crate::upstream::verify::{BAD_SIGNATURE, VERIFY_FAILED};
 use crate::upstream::{Forwarded, UpstreamFault};
@@ -274,12 +274,13 @@ impl Account {
             return;
         }
         let Some(came_at) = self.came_at else { return }; // not even a duty
+        let (normal, group) = self.row.map(|row| Normal::of(gate, row)).unzip();
         gate.response.notice(|| Notice {
             at: judge::moment(gate.slots, came_at),
             request_id: self.trace.request_id.to_string(),
             public_key: self.identifier.clone(),
             row: self.row,
-            group: judged.map(|(group, _)| group),
+            group: judged.map(|(group, _)| group).or(group.flatten()),
             client: Arc::clone(&self.client),
             peer: self.peer,
             source: self.source,
@@ -289,6 +290,7 @@ impl Account {
             verdict,
             code,
             reason: result.as_ref().err().map_or_else(String::new, ToString::to_string),
+            normal,
             decision: judged.map(|(_, decision)| decision.clone()),
             position,
         });

@@ -20,6 +20,8 @@ use super::replica::Replica;
 use super::signers::Signers;
 use super::web3signer::Web3Signer;
 use crate::clock;
+use crate::response::incident::Report;
+use crate::response::incident::class::Family;
 use crate::sign::Gate;
 use crate::web3signer::response::ReloadStatus;
 
@@ -114,12 +116,17 @@ impl Discovery {
     ) {
         for (replica, signer) in sets.iter().flatten() {
             let (replica, signer) = (Arc::clone(replica), Rc::clone(signer));
-            tokio::task::spawn_local(Arc::clone(&self).upcheck(replica, signer, schedule));
+            tokio::task::spawn_local(Arc::clone(&self).upcheck(
+                replica,
+                signer,
+                Arc::clone(&gate),
+                schedule,
+            ));
         }
         tokio::task::spawn_local(Arc::clone(&self).renew_tls(schedule.upcheck_interval));
         let mut lists = KeyLists::new(Arc::clone(&self.signers), sets);
         loop {
-            let refresh = lists.refresh(&gate.validators, schedule).await;
+            let refresh = lists.refresh(&gate, schedule).await;
             let is_owed = refresh.failed.iter().any(|(replica, _)| replica.is_reachable());
             self.ended(refresh, gate.clock.now().unix_s());
             let pause = match is_owed {
@@ -136,12 +143,24 @@ impl Discovery {
         self: Arc<Self>,
         replica: Arc<Replica>,
         signer: Rc<Web3Signer>,
+        gate: Arc<Gate>,
         schedule: Schedule,
     ) {
         loop {
             let fault = signer.upcheck(clock::deadline(schedule.upcheck_timeout)).await.err();
             let was = replica.note_reachable(fault.is_none(), Instant::now());
             let (upstream, name) = (&*replica.upstream, &*replica.name);
+            if let Some(fault) = fault.as_ref().filter(|_| !self.set_reachable(upstream)) {
+                gate.response.incidents.noticed(Report {
+                    at_unix_ms: gate.clock.now().unix_ns / 1_000_000,
+                    family: Family::Upstream,
+                    code: "upstream_down".to_owned(),
+                    about: upstream.to_owned(),
+                    reason: format!(
+                        "no signer of {upstream} answers; the last to be asked: {fault}"
+                    ),
+                });
+            }
             match fault {
                 None if !was => {
                     tracing::info!(

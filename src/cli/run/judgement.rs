@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::enrolment::with_causes;
 use crate::eth::Network;
 use crate::judgement::{BaselineTable, Judgement, Kept};
+use crate::response::incident::Report;
 use crate::sign::judge::moment;
 use crate::sign::{CLOCK_DISAGREEMENT, Gate, POLICY_ALARM};
 use crate::validators::{RowIndex, Validators};
@@ -160,6 +161,8 @@ impl Keeper {
         metrics.policy.alarms.with_label_values(&[alarm.rule.as_str()]).inc();
         metrics.events.with_label_values(&[POLICY_ALARM]).inc();
         let now = self.gate.clock.now();
+        let report = Report::of_alarm(alarm, now.unix_ns / 1_000_000);
+        self.gate.response.incidents.noticed(report);
         let Some(unsaid) = self.gate.log_limit.may_say(alarm.rule.as_str(), now) else { return };
         tracing::warn!(
             event = POLICY_ALARM,

@@ -12,6 +12,7 @@ use crate::audit::Audit;
 use crate::config::Config;
 use crate::events::Events;
 use crate::metrics::Metrics;
+use crate::response::incident::{Incidents, Settings};
 use crate::response::playbook::{Consequence, Urgency};
 use crate::response::{Notice, Response, ResponseTable};
 use crate::sign::Gate;
@@ -26,13 +27,17 @@ pub(super) fn response(config: &Config, metrics: &Metrics) -> anyhow::Result<Res
     let table = ResponseTable::open(&directory).with_context(|| {
         format!("cannot open the table of quarantines and windows in {}", directory.display())
     })?;
+    let incidents = Incidents::open(&table, Settings::default())
+        .with_context(|| format!("cannot read the incidents in {}", directory.display()))?;
     let lost = metrics.notices_lost.clone();
-    Ok(Response::new(table, Audit::off(), Events::off(), lost))
+    let response = Response::new(table, Audit::off(), Events::off(), lost);
+    Ok(Response { incidents, ..response })
 }
 
 /// Starts the thread that acts on notices. It ends with the process.
 pub(super) fn act(gate: &Arc<Gate>) -> anyhow::Result<()> {
     let notices = gate.response.notices();
+    gate.response.incidents.tell_again(&gate.response);
     let mut follower = Follower { slot: 0, gate: Arc::clone(gate) };
     std::thread::Builder::new()
         .name("response".to_owned())
@@ -78,11 +83,11 @@ impl Follower {
 
     /// What follows from each of `notices`, in their order.
     fn follow(&self, notices: Vec<Notice>) {
+        let mut followed = Vec::with_capacity(notices.len());
         for notice in notices {
             let urgency = Urgency::of(&notice);
             let consequence = Consequence { notice, urgency, done: Vec::new() };
             // rotation: `windows.follow(&self.gate, &mut consequence)`
-            // incidents: `incidents.follow(&self.gate, &consequence)`
             tracing::debug!(
                 event = "noticed",
                 code = consequence.notice.code,
@@ -90,12 +95,17 @@ impl Follower {
                 urgency = ?consequence.urgency,
                 "noticed"
             );
+            followed.push(consequence);
         }
+        let Gate { response, judgement, .. } = &*self.gate;
+        response.incidents.take(response, &judgement.policy(), &followed);
+        response.incidents.take_reports(response);
     }
 
     /// What follows from the time alone, once a slot.
     fn turn(&self, now: Moment) {
         tracing::trace!(event = "slot", slot = now.slot, "a slot begins");
+        self.gate.response.incidents.tick(&self.gate.response, now.unix_ms);
     }
 }
 

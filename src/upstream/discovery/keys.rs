@@ -8,6 +8,9 @@ use tokio::task::{JoinSet, yield_now};
 
 use super::{Schedule, Watched};
 use crate::clock;
+use crate::response::incident::Report;
+use crate::response::incident::class::Family;
+use crate::sign::Gate;
 use crate::upstream::UpstreamFault;
 use crate::upstream::replica::Replica;
 use crate::upstream::routing::TwoSets;
@@ -47,7 +50,7 @@ impl KeyLists {
 
     /// Reads the lists of all replicas, all at the same time, and compares them with each other and
     /// with what is enrolled.
-    pub(super) async fn refresh(&mut self, validators: &Validators, schedule: Schedule) -> Refresh {
+    pub(super) async fn refresh(&mut self, gate: &Gate, schedule: Schedule) -> Refresh {
         let mut refresh = Refresh { is_complete: true, failed: Vec::new() };
         let mut read: Vec<Vec<(usize, Vec<PublicKey>)>> = vec![Vec::new(); self.sets.len()];
         let mut calls = self.ask_all(schedule);
@@ -69,7 +72,7 @@ impl KeyLists {
             }
             let all_answered = lists.len() == self.sets[set].len();
             let union = Union::of(lists);
-            self.report_lacking(set, &union);
+            self.report_lacking(gate, set, &union);
             self.lists[set] = match all_answered {
                 true => union.keys,
                 // What the silent ones had said still counts.
@@ -77,8 +80,8 @@ impl KeyLists {
             };
             self.signers.routing.note_read(set);
         }
-        self.route(validators).await;
-        self.compare(validators);
+        self.route(&gate.validators).await;
+        self.compare(gate);
         refresh
     }
 
@@ -139,12 +142,14 @@ impl KeyLists {
         }
     }
 
-    fn report_lacking(&self, set: usize, union: &Union) {
+    fn report_lacking(&self, gate: &Gate, set: usize, union: &Union) {
         let replicas = &self.sets[set];
         for (place, lacking) in &union.lacks {
             let replica = &replicas[*place].0;
             replica.metrics.missing.set(i64::try_from(lacking.len()).unwrap_or(i64::MAX));
             if let Some(first) = lacking.first() {
+                let about = format!("{} of {}", replica.name, replica.upstream);
+                noticed(gate, about, lacking.len(), first);
                 tracing::error!(
                     event = "missing_at_upstream",
                     upstream = %replica.upstream,
@@ -158,9 +163,9 @@ impl KeyLists {
         }
     }
 
-    fn compare(&self, validators: &Validators) {
+    fn compare(&self, gate: &Gate) {
         let all = self.lists.iter().fold(Vec::new(), |all, list| merged(all, list.clone()));
-        let UpstreamDifference { newly_awaiting, missing } = validators.seen_at_upstream(&all);
+        let UpstreamDifference { newly_awaiting, missing } = gate.validators.seen_at_upstream(&all);
         if !newly_awaiting.is_empty() {
             tracing::warn!(
                 event = "awaiting_enrolment",
@@ -173,6 +178,7 @@ impl KeyLists {
         }
         // Before all sets were read, a key may be where nobody has looked yet.
         if !missing.is_empty() && self.signers.routing.all_read() {
+            noticed(gate, "every signer".to_owned(), missing.len(), &missing[0]);
             tracing::error!(
                 event = "missing_at_upstream",
                 keys = missing.len(),
@@ -181,6 +187,17 @@ impl KeyLists {
             );
         }
     }
+}
+
+/// Keys are not where they are looked for: an incident, once it lasts.
+fn noticed(gate: &Gate, about: String, keys: usize, first: &PublicKey) {
+    gate.response.incidents.noticed(Report {
+        at_unix_ms: gate.clock.now().unix_ns / 1_000_000,
+        family: Family::MissingKeys,
+        code: "missing_at_upstream".to_owned(),
+        reason: format!("{about} lacks {keys} keys, the first {first}"),
+        about,
+    });
 }
 
 impl Union {
