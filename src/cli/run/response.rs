@@ -30,8 +30,9 @@ pub(super) fn response(config: &Config, metrics: &Metrics) -> anyhow::Result<Res
     let incidents = Incidents::open(&table, Settings::default())
         .with_context(|| format!("cannot read the incidents in {}", directory.display()))?;
     let lost = metrics.notices_lost.clone();
-    let response = Response::new(table, Audit::off(), Events::off(), lost);
-    Ok(Response { incidents, ..response })
+    let mut response = Response::new(table, Audit::off(), Events::off(), lost);
+    response.incidents = incidents;
+    Ok(response)
 }
 
 /// Starts the thread that acts on notices. It ends with the process.
