@@ -2,12 +2,12 @@
 //!
 //! | family | what belongs to it | severity | pages |
 //! |---|---|---|---|
-//! | `second_signer` | leases, fences, quarantines, and what is slashable from another than the owner | critical | at once |
+//! | `second_signer` | leases, fences, quarantines; slashable from a stranger | critical | at once |
 //! | `double_proposal` | a second block for a slot, from the owner itself | error | at once |
 //! | `slashable` | other refusals by EIP-3076, from the owner itself | warning | if it lasts |
 //! | `exit`, `deposit` | exits and deposits that are not allowed | critical | at once |
 //! | `fee_recipient` | registrations and proofs with another fee recipient | error | at once |
-//! | `credential` | a certificate from elsewhere or after long, a client that may not | error | at once |
+//! | `credential` | a certificate from elsewhere, a client that may not | error | at once |
 //! | `content` | headers that cannot be one | error | at once |
 //! | `mismatch` | another root, network or fork than the gate computes | warning | if it lasts |
 //! | `budget` | more duties than a key can have, or for other slots | warning | if it lasts |
