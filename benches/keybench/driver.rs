@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use policy::{
-    Alarm, Decision, Engine, GroupIndex, KeyState, Mode, Moment, Observation, Outcome, Policy,
+    Alarm, Decision, Engine, Finding, GroupIndex, KeyState, Moment, Observation, Outcome, Policy,
     Verdict, Window,
 };
 
@@ -256,13 +256,11 @@ impl<'a> Gate<'a> {
     }
 }
 
-/// A second hold is a refusal where an enforced rule stands behind it, as in the gate.
+/// A second hold is a refusal where a rule that refuses stands behind it, as in the gate.
 fn is_refusal(decision: &Decision) -> bool {
     match decision.verdict {
         Verdict::Allow => false,
         Verdict::Refuse => true,
-        Verdict::HoldUntil(_) => {
-            decision.findings.iter().any(|finding| finding.mode == Mode::Enforce)
-        }
+        Verdict::HoldUntil(_) => decision.findings.iter().any(Finding::refuses),
     }
 }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use policy::{
-    Chain, ClientIndex, Decision, Engine, GroupIndex, KeyState, Mode, Moment, Observation, Outcome,
-    Policy, Verdict,
+    Chain, ClientIndex, Decision, Engine, Finding, GroupIndex, KeyState, Moment, Observation,
+    Outcome, Policy, Verdict,
 };
 
 pub use self::places::SharedPlaces;
@@ -221,10 +221,10 @@ impl Replay<'_> {
     fn decide_finally(&mut self, judged: &JudgedEvent, who: &Who, follow: Follow) {
         let state = self.keys.entry(judged.seen.key).or_default();
         let decision = self.engine.judge(&self.draft, state, &judged.seen);
-        let is_enforced = decision.findings.iter().any(|found| found.mode == Mode::Enforce);
+        let refuses = decision.findings.iter().any(Finding::refuses);
         match decision.verdict {
             Verdict::Allow => self.allow(judged, follow),
-            Verdict::HoldUntil(_) if !is_enforced => self.allow(judged, follow),
+            Verdict::HoldUntil(_) if !refuses => self.allow(judged, follow),
             Verdict::HoldUntil(_) | Verdict::Refuse => self.refuse(judged, who, &decision),
         }
     }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use arc_swap::Guard;
 use policy::{
-    Decision, Finding, GroupIndex, Level, Message, Mode, Moment, Observation, Outcome, Policy,
-    Source, Verdict,
+    Decision, Finding, GroupIndex, Level, Message, Moment, Observation, Outcome, Policy, Source,
+    Verdict,
 };
 
 use super::Gate;
@@ -187,8 +187,7 @@ impl<'a> Case<'a> {
                 return Ok(Opinion::HoldUntil(until));
             }
             Verdict::HoldUntil(_) => {
-                let enforced = |finding: &Finding| finding.mode == Mode::Enforce;
-                if !decision.findings.iter().any(enforced) {
+                if !decision.findings.iter().any(Finding::refuses) {
                     decision.verdict = Verdict::Allow;
                     return Ok(Opinion::Allow(decision));
                 }

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use policy::{ClientIndex, GroupPolicy, Permission, Policy};
+use policy::{ClientIndex, GroupPolicy, Mode, Permission, Policy, Rule};
 use serde_json::json;
 
 use super::*;
@@ -144,4 +144,42 @@ fn a_dialect_is_the_same_for_every_type_of_duty() {
     assert_ne!(dialect(Member::Object, false), dialect(Member::Type, false));
     assert_ne!(dialect(Member::Type, false), dialect(Member::SigningRoot, false));
     assert_ne!(dialect(Member::Type, false), dialect(Member::Type, true));
+}
+
+/// The certificate and the words of a key's owner, from another network: an alert, and an open
+/// question that others who move along would answer.
+#[test]
+fn what_has_waited_is_refused_by_what_refuses_and_not_by_an_alert() {
+    let enforced = |hold: f32| {
+        let (gate, row) = gate();
+        let mut group = GroupPolicy::default();
+        group.modes[Rule::Context as usize] = Mode::Enforce;
+        let mut policy = Policy { groups: vec![group], ..Policy::default() };
+        policy.thresholds.hold = hold;
+        gate.judgement.publish(policy);
+        (gate, row)
+    };
+    let from = |prefix| Source { certificate: 5, prefix, ..source(0) };
+    let proof = |slot| Duty::AggregationSlot(crate::eth::duty::AggregationSlot { slot });
+    let ask = |(gate, row): &(Gate, RowIndex), slot, prefix, pass| {
+        let duty = &proof(Slot(slot));
+        let root = SigningRoot([slot as u8; 32]);
+        let ask = Ask { duty, root, proofs: &[], source: from(prefix) };
+        gate.decide(*row, &ask, gate.clock.now(), pass)
+    };
+    for (hold, code) in [(2.2, ""), (1.0, "context")] {
+        let gate = enforced(hold);
+        assert!(matches!(ask(&gate, SLOT, 1, Pass::First), Ok(Decided::Granted(_))));
+        let first = ask(&gate, SLOT + 1, 2, Pass::First);
+        assert!(matches!(first, Ok(Decided::HoldUntil(_))), "{first:?}");
+        match ask(&gate, SLOT + 1, 2, Pass::AfterHold) {
+            Ok(Decided::Granted(judged)) => {
+                assert_eq!(code, "", "{judged:?}");
+                let told = &judged.decision.findings[0];
+                assert_eq!((told.mode, told.level), (Mode::Enforce, Level::Alert), "{told:?}");
+            }
+            Ok(Decided::HoldUntil(_)) => panic!("held twice"),
+            Err(not_signed) => assert_eq!(not_signed.code(), code),
+        }
+    }
 }
