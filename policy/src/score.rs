@@ -10,6 +10,9 @@ use crate::rules::{Case, Word, word};
 use crate::sequential::Scope;
 use crate::{DutyType, Enrolment, Level, Mode, Rule, Term, Terms, WindowKind};
 
+#[cfg(test)]
+mod tests;
+
 /// Epochs in which a key was signed for from a source that make the source known to it.
 const KNOWN_EPOCHS: u16 = 3;
 /// Epochs that make one of two sources of a certificate the other's alternate.
