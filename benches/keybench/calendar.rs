@@ -134,6 +134,25 @@ impl Calendar {
         });
     }
 
+    /// How it was with a host in a slot: in a planned fault, in the eight hours after one (an
+    /// attack's delay is one), or quiet.
+    pub(crate) fn state_of_host(&self, slot: u64, is_it: impl Fn(u16) -> bool) -> &'static str {
+        let mut state = "quiet";
+        for (at, action) in self.actions.iter().take_while(|(at, _)| *at <= slot) {
+            if let Action::Delay { host, ms, spread_ms } = action
+                && is_it(*host)
+            {
+                let is_fault = *ms != 0.0 || *spread_ms != 0.0;
+                state = match slot - at {
+                    _ if is_fault => "in_a_fault",
+                    0..2_400 => "after_a_fault",
+                    _ => "quiet",
+                };
+            }
+        }
+        state
+    }
+
     /// Puts everything in order; what is planned for the same slot keeps its order.
     pub(crate) fn finish(&mut self) {
         self.actions.sort_by_key(|(slot, _)| *slot);

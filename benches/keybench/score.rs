@@ -327,7 +327,12 @@ impl Witness for Score<'_> {
             }
         }
         if !is_true && slot >= self.world.first_scored_slot() {
-            self.tally.add("alarms.source_timing.honest", 1);
+            let when = self.calendar.state_of_host(slot, |host| {
+                let source = &self.world.hosts[usize::from(host)].source;
+                let name = &self.world.policy.clients[usize::from(source.client.0)].name;
+                is_about(alarm, name, source.token())
+            });
+            self.tally.add(&format!("alarms.source_timing.honest_{when}"), 1);
         }
     }
 }

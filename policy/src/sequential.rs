@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `histogram.rs` | empirical p-values from log buckets | |
 //! | `timing.rs` | when in the slot a key signs: [`KeyTiming`], [`SourceTiming`] | key, source |
+//! | `shifts.rs` | bets that something stands elsewhere | |
 //! | `source_level.rs` | when a whole source signs: [`SourceLevel`], [`Round`] | source |
 //! | `shares.rs` | which shares sign: [`KeyShares`], [`Cluster`] | key, group |
 //! | `rates.rs` | how much a group signs: [`Rates`] | group |
@@ -17,6 +18,7 @@
 mod histogram;
 pub mod rates;
 pub mod shares;
+mod shifts;
 pub mod source_level;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use crate::bytes::{Reader, Writer, checksum};
 use crate::sequential::Incidents;
 
 /// The form on disk. A state of another version begins anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 impl Engine {
     /// What spans keys, as it is kept on disk: the same state gives the same bytes.

@@ -7,25 +7,15 @@
 //! was waited for: each has its own baseline. Most sources of a class at once are the network, not
 //! a source.
 
-use std::f32::consts::LN_2;
-
-use super::histogram::Histogram;
+use super::shifts::{BETS, Shifts, together};
 use super::timing::SourceTiming;
-use super::{Bytes, LN_S_MAX, Scope, ln_e, step};
+use super::{Bytes, LN_S_MAX, Scope};
 
-/// The smallest p' of the test.
-const P_MIN: f32 = 1e-3;
+/// Slots whose mean is the origin that a baseline's null is counted from.
+const ORIGIN_SLOTS: u32 = 16;
 
-/// The weight of a slot in a source's location: hours, long after a shift was noticed.
-const LOCATION_RATE: f32 = 0.001;
-
-/// Slots before a baseline counts, and stretches before it does.
+/// Slots before a baseline counts.
 const WARM_UP_SLOTS: u32 = 300;
-const WARM_UP_STRETCHES: u32 = 100;
-
-/// Slots of a stretch, whose mean is tested beside each slot: where every slot differs, as with
-/// sources that wait for blocks, the mean shows what no slot does.
-const STRETCH_SLOTS: u8 = 4;
 
 /// Other sources of a class without which it has no median that one of them cannot move.
 const OTHERS_MIN: usize = 3;
@@ -57,71 +47,43 @@ pub(super) struct Closed {
     pub(super) due_ms: u32,
 }
 
+/// Where a source stands, as differences from an origin that stays: were it to follow the source,
+/// all that was seen before would come to lie elsewhere.
 #[derive(Clone, Debug, PartialEq)]
 struct Baseline {
     slots: u32, // saturating
-    location_ms: f32,
-    deviations_ms: Histogram<1>,
-    stretches_ms: Histogram<1>, // deviations of means
-    stretch_ms: f32,            // the sum of the present stretch
-    stretch: u8,                // its slots so far
+    origin_ms: f32,
+    null: Shifts,
 }
 
 impl Baseline {
     const fn new() -> Self {
-        Self {
-            slots: 0,
-            location_ms: 0.0,
-            deviations_ms: Histogram::new(),
-            stretches_ms: Histogram::new(),
-            stretch_ms: 0.0,
-            stretch: 0,
-        }
+        Self { slots: 0, origin_ms: 0.0, null: Shifts::new() }
     }
 
-    /// Learns from a slot: by how much it is off, and the bets on it and on a stretch that it ends.
-    fn learn(&mut self, residual_ms: f32) -> (f32, [Option<f32>; 2]) {
-        let off = residual_ms - self.location_ms;
-        let mut bets = [None; 2];
-        if self.slots >= WARM_UP_SLOTS {
-            bets[0] = Some(ln_e(self.deviations_ms.p_value(off.abs()), P_MIN));
-        }
-        if self.slots > 0 {
-            self.deviations_ms.add(off.abs()); // the first deviates from nothing
-            self.stretch_ms += off;
-            self.stretch += 1;
-        }
-        if self.stretch == STRETCH_SLOTS {
-            let mean = (self.stretch_ms / f32::from(STRETCH_SLOTS)).abs();
-            if self.stretches_ms.total() >= WARM_UP_STRETCHES {
-                bets[1] = Some(ln_e(self.stretches_ms.p_value(mean), P_MIN));
-            }
-            self.stretches_ms.add(mean);
-            (self.stretch_ms, self.stretch) = (0.0, 0);
-        }
+    /// Whether its null is known.
+    const fn is_warm(&self) -> bool {
+        self.slots >= WARM_UP_SLOTS
+    }
+
+    /// Learns from a slot.
+    fn learn(&mut self, off_ms: f32) {
         self.slots = self.slots.saturating_add(1);
-        self.location_ms += LOCATION_RATE.max(1.0 / self.slots as f32) * off;
-        (off, bets)
+        if self.slots <= ORIGIN_SLOTS {
+            self.origin_ms += off_ms / self.slots as f32;
+        } else {
+            self.null.add(off_ms);
+        }
     }
 
     fn put(&self, out: &mut Vec<u8>) {
         out.extend(self.slots.to_le_bytes());
-        out.extend(self.location_ms.to_le_bytes());
-        self.deviations_ms.put(out);
-        self.stretches_ms.put(out);
-        out.extend(self.stretch_ms.to_le_bytes());
-        out.push(self.stretch);
+        out.extend(self.origin_ms.to_le_bytes());
+        self.null.put(out);
     }
 
     fn take(bytes: &mut Bytes<'_>) -> Option<Self> {
-        Some(Self {
-            slots: bytes.u32()?,
-            location_ms: bytes.f32()?,
-            deviations_ms: Histogram::take(bytes)?,
-            stretches_ms: Histogram::take(bytes)?,
-            stretch_ms: bytes.f32()?,
-            stretch: bytes.u8().filter(|stretch| *stretch < STRETCH_SLOTS)?,
-        })
+        Some(Self { slots: bytes.u32()?, origin_ms: bytes.f32()?, null: Shifts::take(bytes)? })
     }
 }
 
@@ -131,7 +93,7 @@ pub struct SourceLevel {
     baselines: [Baseline; 4], // against the class or the deadline, early block or not
     slots: u32,               // saturating
     early: f32,               // the share of them before the deadline
-    ln_s: [f32; 2],           // of slots and of stretches
+    ln_s: [f32; BETS],
     tested_slot: u64,
     is_open: bool, // an incident: one for each time that the evidence rises, not one a slot
 }
@@ -139,7 +101,7 @@ pub struct SourceLevel {
 impl Default for SourceLevel {
     fn default() -> Self {
         let baselines = [const { Baseline::new() }; 4];
-        Self { baselines, slots: 0, early: 0.0, ln_s: [0.0; 2], tested_slot: 0, is_open: false }
+        Self { baselines, slots: 0, early: 0.0, ln_s: [0.0; BETS], tested_slot: 0, is_open: false }
     }
 }
 
@@ -170,15 +132,13 @@ pub struct Incident {
 }
 
 impl SourceLevel {
-    /// The evidence gathered that the source does not sign when it usually does, in nats: half of
-    /// the stake is on slots, half on stretches.
+    /// The evidence gathered that the source does not sign when it usually does, in nats.
     pub fn ln_s(&self, scope: Scope) -> f32 {
-        let [slots, stretches] = self.before(scope);
-        (slots.max(stretches) - LN_2).max(0.0)
+        together(&self.before(scope))
     }
 
-    fn before(&self, scope: Scope) -> [f32; 2] {
-        if self.tested_slot < scope.since_slot { [0.0; 2] } else { self.ln_s }
+    fn before(&self, scope: Scope) -> [f32; BETS] {
+        if self.tested_slot < scope.since_slot { [0.0; BETS] } else { self.ln_s }
     }
 
     /// Its class, once it has shown it.
@@ -206,15 +166,15 @@ impl SourceLevel {
         let place = usize::from(class_ms.is_none()) * 2 + usize::from(is_early);
         self.ln_s = self.before(scope);
         self.tested_slot = closed.slot;
-        let (off, bets) = self.baselines[place].learn(own - class_ms.unwrap_or(due));
-        for (ln_s, bet) in self.ln_s.iter_mut().zip(bets) {
-            if let (Some(bet), false) = (bet, scope.rests) {
-                *ln_s = step(*ln_s, bet);
-            }
+        let baseline = &mut self.baselines[place];
+        let off = own - class_ms.unwrap_or(due) - baseline.origin_ms;
+        if baseline.is_warm() && !scope.rests {
+            baseline.null.step(&mut self.ln_s, off);
         }
+        baseline.learn(off);
         let (now, was_open) = (self.ln_s(scope), self.is_open);
         self.is_open = now >= limit || was_open && now > 0.0;
-        (self.is_open && !was_open).then_some(off)
+        (self.is_open && !was_open).then(|| off - self.baselines[place].null.median_ms())
     }
 
     pub(super) fn put(&self, out: &mut Vec<u8>) {

@@ -4,6 +4,7 @@ mod engine;
 mod rates;
 mod regressions;
 mod shares;
+mod shifts;
 mod source_level;
 mod timing;
 

@@ -64,6 +64,37 @@ fn a_source_that_comes_to_be_late_is_one_incident() {
     }
 }
 
+/// Sources that wait for blocks see each of them 60 to 250 ms after it came: no slot of one that is
+/// 100 ms late is out of the ordinary by itself.
+#[test]
+fn a_shift_within_what_slots_differ_by_is_noticed() {
+    let mut fleet = Fleet::new(6, 10);
+    let mut draws = Random(7);
+    let mut slots = |slots: u64, late_ms: f64| {
+        (1..=slots).find(|_| {
+            let seen: Vec<f64> = (0..10).map(|_| 60.0 + 190.0 * draws.unit()).collect();
+            let late = |place| if place == 0 { late_ms } else { 0.0 };
+            !fleet.slot(|place| seen[place] + late(place) - 2_000.0).is_empty()
+        })
+    };
+    assert_eq!(slots(3_000, 0.0), None);
+    let found = slots(60, 100.0).expect("an incident");
+    assert!(found <= 30, "told after {found} slots");
+}
+
+/// What was late for hours has put these hours into its own null, and is noticed again.
+#[test]
+fn a_shift_is_noticed_again_after_a_larger_one() {
+    let mut fleet = Fleet::new(8, 6);
+    let late = |late_ms: f64| move |place| if place == 0 { late_ms } else { 0.0 };
+    assert_eq!(fleet.until_told(6_000, late(0.0)), None);
+    assert!(fleet.until_told(30, late(300.0)).is_some());
+    assert_eq!(fleet.until_told(1_800, late(300.0)), None, "six hours of it are one incident");
+    assert_eq!(fleet.until_told(600, late(0.0)), None, "its usual place is none");
+    let (slots, _) = fleet.until_told(60, late(100.0)).expect("an incident");
+    assert!(slots <= 30, "told after {slots} slots");
+}
+
 #[test]
 fn most_sources_at_once_are_the_network() {
     // Three clients: each is compared with the deadline, for a class of three has no median.
