@@ -3,72 +3,42 @@
 //! A place in its bounded queue is taken before a watermark is touched: a gate that cannot say what
 //! it did signs nothing. Records are written and synced in groups by a thread of their own; answers
 //! do not wait for that, but those of exits and deposits do.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`record`], `codec` | what is written, and its bytes |
+//! | [`chain`], [`checkpoint`] | what shows that it was changed |
+//! | `segment`, [`read`] | the files, and the way back from them |
+//! | `queue`, `log` | the way in, and the thread that writes |
+//! | `open` | the start: what the last run left, and the repairs |
+//! | [`verify`] | whether all of it stands as it was written |
+//! | `courier` | what leaves the host: anchors, events |
 
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use hyper::Uri;
 use thiserror::Error;
 
-/// Where a record stands in the chain, counted from 1 over all segments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position(pub u64);
+pub mod chain;
+pub mod checkpoint;
+mod codec;
+mod courier;
+mod log;
+mod open;
+mod queue;
+pub mod read;
+pub mod record;
+mod segment;
+pub mod verify;
 
-/// Who did something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Actor {
-    /// The gate itself, by a rule or a playbook that is named.
-    Gate(String),
-    /// A person or a program, by the name that its credential has.
-    Person(String),
-    /// Somebody on the same machine, over the control socket.
-    Local,
-}
+#[cfg(test)]
+mod tests;
 
-/// A decision on one request, as it is written down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DecisionRecord {
-    /// When it came, in milliseconds of Unix time.
-    pub at_unix_ms: u64,
-    /// What the request is called.
-    pub request_id: String,
-    /// The key, where the path named one.
-    pub public_key: Option<[u8; 48]>,
-    /// The named client.
-    pub client: String,
-    /// Where it came from.
-    pub peer: std::net::SocketAddr,
-    /// `signed`, `refused`, `rejected` or `failed`.
-    pub verdict: &'static str,
-    /// The stable code of the outcome.
-    pub code: &'static str,
-    /// The type of the duty, once known.
-    pub kind: Option<&'static str>,
-    /// Its signing root, once known.
-    pub signing_root: Option<[u8; 32]>,
-    /// Slot, epoch, source and target epoch, where the duty has them.
-    pub times: [Option<u64>; 4],
-    /// The number of the record in the slashing store, where the duty needed one.
-    pub store_sequence: Option<u64>,
-    /// Why, for what was not simply signed: one line of JSON.
-    pub explanation: Option<String>,
-}
-
-/// Something that a person or a playbook did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActionRecord {
-    /// When, in milliseconds of Unix time.
-    pub at_unix_ms: u64,
-    /// Who.
-    pub actor: Actor,
-    /// What, as a stable word with dots: `quarantine.imposed`, `window.opened`, `keys.disabled`.
-    pub action: String,
-    /// To what: a key, a client, the name of a window.
-    pub subject: String,
-    /// Why, in the actor's words.
-    pub reason: String,
-    /// What came of it and what it was given: one line of JSON.
-    pub details: String,
-}
+pub use self::open::{OpenError, Opened};
+pub use self::queue::{Place, Synced};
+pub use self::record::{ActionRecord, Actor, DecisionRecord, Position, Record};
 
 /// The log is full or stalled: nothing may be decided that could not be written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -78,37 +48,67 @@ pub struct ActionRecord {
 pub struct AuditFull;
 
 /// The log. A clone is the same log.
-#[derive(Clone, Debug, Default)]
-pub struct Audit(Arc<AtomicU64>);
-
-/// A place in the queue. One that is dropped unused is free again.
-#[must_use = "a place that is not used holds up others"]
-#[derive(Debug)]
-pub struct Place(Audit);
+#[derive(Clone)]
+pub struct Audit(Arc<queue::Shared>);
 
 impl Audit {
     /// A log that keeps nothing: for what has none.
     pub fn off() -> Self {
         Self::default()
     }
-
-    /// Takes a place in the queue. Waits for nothing.
-    ///
-    /// # Errors
-    /// [`AuditFull`]
-    pub fn reserve(&self) -> Result<Place, AuditFull> {
-        Ok(Place(self.clone()))
-    }
-
-    /// Writes down what somebody did. Waits for a place in the queue, not for the disk.
-    pub fn act(&self, _action: ActionRecord) -> Position {
-        Position(self.0.fetch_add(1, Ordering::Relaxed) + 1)
-    }
 }
 
-impl Place {
-    /// Writes down a decision. Waits for nothing.
-    pub fn write(self, _decision: DecisionRecord) -> Position {
-        Position(self.0.0.fetch_add(1, Ordering::Relaxed) + 1)
+/// Where the log is, how it is kept, and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The directory; it is made where it is not there.
+    pub directory: PathBuf,
+    /// The key that signs checkpoints; it is made with the log.
+    pub key_file: PathBuf,
+    /// A file to which each checkpoint is added; best on another host.
+    pub anchor_file: Option<PathBuf>,
+    /// A URL to which each checkpoint is posted.
+    pub anchor_url: Option<Uri>,
+    /// How long a record may wait for others before all are synced.
+    pub sync_interval: Duration,
+    /// How long records may stand without a checkpoint.
+    pub checkpoint_interval: Duration,
+    /// How many records may stand without one.
+    pub checkpoint_records: u64,
+    /// The size at which a segment is closed, in bytes.
+    pub segment_bytes: u64,
+    /// The age at which it is.
+    pub segment_age: Duration,
+    /// Segments are deleted, the oldest first, where all have more bytes than this.
+    pub kept_bytes_max: u64,
+    /// And where all of their records are older than this.
+    pub kept_age_max: Duration,
+    /// Room on the disk that is held for the records that have their places when it is full.
+    pub reserve_bytes: u64,
+    /// How many decisions may wait for the disk.
+    pub queue_max: usize,
+    /// A disk that does not answer for so long takes nothing on.
+    pub stall: Duration,
+}
+
+impl Settings {
+    /// The settings of a log in `directory` that nobody has set anything for.
+    pub fn of(directory: PathBuf) -> Self {
+        Self {
+            key_file: directory.join("checkpoint.key"),
+            directory,
+            anchor_file: None,
+            anchor_url: None,
+            sync_interval: Duration::from_millis(50),
+            checkpoint_interval: Duration::from_secs(30),
+            checkpoint_records: 10_000,
+            segment_bytes: 64 << 20,
+            segment_age: Duration::from_hours(24),
+            kept_bytes_max: 16 << 30,
+            kept_age_max: Duration::from_hours(365 * 24),
+            reserve_bytes: 8 << 20,
+            queue_max: 16_384,
+            stall: Duration::from_secs(3),
+        }
     }
 }

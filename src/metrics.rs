@@ -11,6 +11,7 @@ use prometheus::{
     TextEncoder,
 };
 
+pub use self::audit::AuditMetrics;
 pub use self::policy::{LEVELS, PolicyMetrics};
 use self::process::ProcessCollector;
 pub use self::summary::Summary;
@@ -18,6 +19,7 @@ pub use self::upstream::{ReplicaMetrics, UpstreamMetrics, UpstreamSetMetrics};
 pub use self::web3signer::Web3SignerMetrics;
 use crate::limits::DutyClass;
 
+mod audit;
 mod families;
 pub mod http;
 mod policy;
@@ -169,6 +171,8 @@ pub struct Metrics {
     pub clients: ClientMetrics,
     /// What step 6 has to say.
     pub policy: PolicyMetrics,
+    /// The audit log.
+    pub audit: AuditMetrics,
     /// Refusals and findings that nothing followed from.
     pub notices_lost: IntCounter,
     /// 1 while the kernel says that the clock is synchronised.
@@ -282,6 +286,7 @@ impl Metrics {
             store: StoreMetrics::new(&registry),
             clients: ClientMetrics::new(&registry),
             policy: PolicyMetrics::new(&registry),
+            audit: AuditMetrics::new(&registry),
             notices_lost: families::NOTICES_LOST.counter(&registry),
             clock_synchronised: families::CLOCK_SYNCHRONISED.gauge(&registry),
             events,

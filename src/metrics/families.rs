@@ -129,6 +129,23 @@ families! {
         "Seconds until the witness lease lapses; at 0 nothing is signed.";
     WITNESS_GENERATION: Gauge "portcullis_witness_generation" []
         "Generation of the store in its witness: one more with every opening.";
+    AUDIT_RECORDS: Counter "portcullis_audit_records_total" []
+        "Records that the audit log has on disk: decisions, actions, checkpoints, repairs.";
+    AUDIT_QUEUE: Gauge "portcullis_audit_queue_length" []
+        "Decisions that are not synced to the audit log yet, and places taken for more.";
+    AUDIT_SYNC_SECONDS: Histogram "portcullis_audit_sync_seconds" []
+        "Duration of one write to the audit log, its sync to disk included.";
+    AUDIT_BLOCKED: Gauge "portcullis_audit_blocked" []
+        "1 while the audit log's disk is full or does not answer: nothing is signed. Alarm.";
+    AUDIT_UNRECORDED: Counter "portcullis_audit_unrecorded_total" []
+        "Rejections and failures of enrolled keys that the audit log does not have, because too \
+         many waited. Never a signature.";
+    AUDIT_ANCHORS_FAILED: Counter "portcullis_audit_anchors_failed_total" []
+        "Checkpoints of the audit log that could not be kept elsewhere.";
+    AUDIT_SPACE_LEFT: Gauge "portcullis_audit_space_left_ratio" []
+        "Which part of the audit log's disk is free, from 0 to 1.";
+    AUDIT_CPU: Counter "portcullis_audit_cpu_seconds_total" []
+        "CPU time of the thread that writes the audit log, in seconds.";
     POLICY_FINDINGS: Counter "portcullis_policy_findings_total" ["rule", "mode", "group"]
         "Times that a rule of the policy had something to say, by its mode (monitor, enforce) and \
          the key group.";

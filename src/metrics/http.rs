@@ -122,6 +122,10 @@ fn respond(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Byte
             StatusCode::SERVICE_UNAVAILABLE,
             "the slashing store has failed; nothing is signed until a restart\n",
         ),
+        "/healthz" if metrics.audit.blocked.get() != 0 => plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the audit log's disk is full or does not answer; nothing is signed until it does\n",
+        ),
         "/healthz" => plain(StatusCode::OK, "ok\n"),
         _ => plain(StatusCode::NOT_FOUND, "here are /metrics and /healthz\n"),
     }

@@ -248,7 +248,7 @@ impl Account {
             client: self.client.name().to_owned(),
             peer: self.peer,
             verdict: verdict.as_str(),
-            code,
+            code: code.into(),
             kind: self.kind.map(DutyKind::as_str),
             signing_root: self.root.map(|root| root.0),
             times: self.times.all(),
