@@ -68,7 +68,11 @@ impl Output<'_> {
     }
 
     fn text(&mut self, text: &str) {
-        let text = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
+        let mut end = text.len().min(TEXT_BYTES_MAX);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let text = &text[..end];
         self.number(text.len() as u64);
         self.bytes(text.as_bytes());
     }

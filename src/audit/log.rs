@@ -224,10 +224,11 @@ impl Run {
             end.store_sequence = sequence;
             self.recent.push_back((now, sequence));
         }
-        while let Some((_, sequence)) =
-            self.recent.pop_front_if(|(at, _)| *at + UNDER_WAY_MAX < now)
+        while let Some((at, sequence)) = self.recent.front().copied()
+            && at + UNDER_WAY_MAX < now
         {
             end.settled = end.settled.max(sequence);
+            self.recent.pop_front();
         }
     }
 

@@ -240,13 +240,13 @@ impl Record {
                 "hash": Hash(it.hash).to_string(),
             }),
         };
-        let common = [
+        let shared = [
             ("position", json!(position.0)),
             ("record", json!(self.sort())),
             ("at_unix_ms", json!(self.at_unix_ms())),
         ];
         if let Some(object) = value.as_object_mut() {
-            object.extend(common.map(|(name, value)| (name.to_owned(), value)));
+            object.extend(shared.map(|(name, value)| (name.to_owned(), value)));
         }
         value
     }

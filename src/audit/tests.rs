@@ -16,8 +16,8 @@ mod damage;
 /// Syncs at once when asked, and by itself almost never: tests ask.
 pub(super) fn settings(directory: &Path) -> Settings {
     Settings {
-        sync_interval: Duration::from_hours(1),
-        checkpoint_interval: Duration::from_hours(1),
+        sync_interval: Duration::from_secs(3_600),
+        checkpoint_interval: Duration::from_secs(3_600),
         reserve_bytes: 4096,
         ..Settings::of(directory.join("audit"))
     }

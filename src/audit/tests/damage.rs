@@ -111,7 +111,7 @@ fn a_flipped_bit_is_found_in_every_byte_of_some_records_and_in_some_of_each() {
     assert!(log.files.len() > 3 && log.records.len() > 280, "{}", log.records.len());
     for index in 0..log.records.len() {
         let (file, from, to) = log.records[index];
-        let step = if index % 40 == 3 { 1 } else { 37 };
+        let step = if index % 60 == 3 { 1 } else { 61 };
         for at in (from..to).step_by(step) {
             let mut bytes = log.bytes(file);
             bytes[at] ^= 1 << (at % 8);
