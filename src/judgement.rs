@@ -9,11 +9,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
-use policy::{Chain, Engine, GroupIndex, GroupPolicy, Mode, Policy, Rule};
+use policy::{Chain, ClientIndex, Engine, GroupIndex, GroupPolicy, Mode, Policy, Rule};
 
+use crate::clients::DEFAULT;
 use crate::config::KeyGroups;
 use crate::eth::Network;
 use crate::recording::{Event, Recorder};
+use crate::response::quarantine::Names;
 use crate::validators::RowIndex;
 
 pub use self::baseline::{Baseline, BaselineTable, Kept};
@@ -114,10 +116,42 @@ impl Judgement {
         self.policy.store(Arc::new(policy));
     }
 
+    /// The place of a key group by its name; `default` is the first.
+    pub fn group_named(&self, name: &str) -> Option<GroupIndex> {
+        let place = match name {
+            DEFAULT => 0,
+            _ => self.groups.iter().position(|group| group.name == name)? + 1,
+        };
+        u16::try_from(place).ok().map(GroupIndex)
+    }
+
+    /// The names of all key groups, by their places.
+    pub fn group_names(&self) -> Vec<String> {
+        let named = self.groups.iter().map(|group| group.name.clone());
+        std::iter::once(DEFAULT.to_owned()).chain(named).collect()
+    }
+
+    /// The name of a key group.
+    pub fn group_name(&self, group: GroupIndex) -> String {
+        let named = usize::from(group.0).checked_sub(1).and_then(|at| self.groups.iter().nth(at));
+        named.map_or_else(|| DEFAULT.to_owned(), |group| group.name.clone())
+    }
+
     /// The group of a key: 0 is for the keys that no group of the configuration names.
     pub fn group(&self, public_key: &slashing_db::PublicKey) -> GroupIndex {
         let place = self.groups.of(&public_key.0).map_or(0, |(index, _)| index + 1);
         GroupIndex(u16::try_from(place).unwrap_or(0))
+    }
+}
+
+impl Names for Judgement {
+    fn client(&self, name: &str) -> Option<ClientIndex> {
+        let of_all = || (name == DEFAULT).then(|| self.clients.index(name));
+        self.clients.known(name).or_else(of_all)
+    }
+
+    fn group(&self, name: &str) -> Option<GroupIndex> {
+        self.group_named(name)
     }
 }
 

@@ -14,6 +14,7 @@ use prometheus::{
 pub use self::audit::AuditMetrics;
 pub use self::policy::{LEVELS, PolicyMetrics};
 use self::process::ProcessCollector;
+pub use self::response::ResponseMetrics;
 pub use self::summary::Summary;
 pub use self::upstream::{ReplicaMetrics, UpstreamMetrics, UpstreamSetMetrics};
 pub use self::web3signer::Web3SignerMetrics;
@@ -24,6 +25,7 @@ mod families;
 pub mod http;
 mod policy;
 mod process;
+mod response;
 mod summary;
 mod upstream;
 mod web3signer;
@@ -175,6 +177,8 @@ pub struct Metrics {
     pub audit: AuditMetrics,
     /// Refusals and findings that nothing followed from.
     pub notices_lost: IntCounter,
+    /// What follows from verdicts.
+    pub response: ResponseMetrics,
     /// 1 while the kernel says that the clock is synchronised.
     pub clock_synchronised: IntGauge,
     /// Events, by name.
@@ -288,6 +292,7 @@ impl Metrics {
             policy: PolicyMetrics::new(&registry),
             audit: AuditMetrics::new(&registry),
             notices_lost: families::NOTICES_LOST.counter(&registry),
+            response: ResponseMetrics::new(&registry),
             clock_synchronised: families::CLOCK_SYNCHRONISED.gauge(&registry),
             events,
             trace: TraceMetrics::new(&registry),

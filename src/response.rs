@@ -14,6 +14,7 @@ use prometheus::IntCounter;
 
 use crate::audit::{Audit, Position};
 use crate::clients::Client;
+use crate::clock::Stopwatch;
 use crate::eth::{DutyKind, SigningRoot};
 use crate::events::Events;
 use crate::metrics::Verdict;
@@ -21,11 +22,17 @@ use crate::validators::RowIndex;
 
 use self::incident::Incidents;
 pub use self::normal::Normal;
+use self::playbook::Playbook;
+use self::quarantine::Quarantines;
 pub use self::table::{ResponseTable, Rows};
 
+pub mod breaker;
+pub mod containment;
 pub mod incident;
+pub mod measures;
 mod normal;
 pub mod playbook;
+pub mod quarantine;
 mod table;
 
 /// One request that was refused or failed, or of which policy had something to say.
@@ -67,6 +74,13 @@ pub struct Notice {
     pub position: Option<Position>,
 }
 
+impl Notice {
+    /// Whether it was refused because it conflicts with what was signed (EIP-3076).
+    pub fn is_conflict(&self) -> bool {
+        CONFLICTS.contains(&self.code)
+    }
+}
+
 /// What follows from verdicts, and what it is kept in.
 pub struct Response {
     /// Where its state is kept.
@@ -77,15 +91,33 @@ pub struct Response {
     pub events: Events,
     /// What has one cause.
     pub incidents: Incidents,
-    notices: OnceLock<SyncSender<Notice>>,
+    /// Who is refused what.
+    pub quarantines: Quarantines,
+    /// What is bound to what.
+    pub playbook: Playbook,
+    notices: OnceLock<SyncSender<(Stopwatch, Notice)>>,
     lost: IntCounter,
 }
 
 impl Response {
     /// A response that keeps its state in `table`. `lost` counts notices that nobody could take.
     pub fn new(table: ResponseTable, audit: Audit, events: Events, lost: IntCounter) -> Self {
-        let incidents = Incidents::default();
-        Self { table, audit, events, incidents, notices: OnceLock::new(), lost }
+        Self {
+            table,
+            audit,
+            events,
+            incidents: Incidents::default(),
+            quarantines: Quarantines::default(),
+            playbook: Playbook::default(),
+            notices: OnceLock::new(),
+            lost,
+        }
+    }
+
+    /// The same with another playbook.
+    #[must_use]
+    pub fn with_playbook(self, playbook: Playbook) -> Self {
+        Self { playbook, ..self }
     }
 
     /// A response that keeps nothing and tells nobody.
@@ -94,8 +126,9 @@ impl Response {
         Self::new(ResponseTable::default(), Audit::off(), Events::off(), lost)
     }
 
-    /// The notices from now on, for the thread that acts on them. Only the first call counts.
-    pub fn notices(&self) -> Receiver<Notice> {
+    /// The notices from now on, each with the time since its verdict, for the thread that acts on
+    /// them. Only the first call counts.
+    pub fn notices(&self) -> Receiver<(Stopwatch, Notice)> {
         let (sender, receiver) = sync_channel(NOTICES_MAX);
         let _ = self.notices.set(sender);
         receiver
@@ -105,7 +138,7 @@ impl Response {
     /// and lost, and its record in the audit log remains.
     pub fn notice(&self, notice: impl FnOnce() -> Notice) {
         let Some(notices) = self.notices.get() else { return };
-        match notices.try_send(notice()) {
+        match notices.try_send((Stopwatch::start(), notice())) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.lost.inc(),
         }
@@ -114,3 +147,11 @@ impl Response {
 
 /// A flood of refusals: 16,000 keys that are taken over in one slot, four times.
 const NOTICES_MAX: usize = 65_536;
+/// The codes of what conflicts with what was signed.
+const CONFLICTS: [&str; 5] = [
+    "double_vote",
+    "surround_or_stale_source",
+    "stale_target",
+    "double_block_proposal",
+    "stale_slot",
+];

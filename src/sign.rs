@@ -54,7 +54,7 @@ use bell::Bell;
 use decide::decide;
 pub use decide::{Decided, Granted, Judged};
 use judge::{Ask, Asker, Pass};
-pub use not_signed::{Fault, NotSigned, Refusal, Rejection};
+pub use not_signed::{Fault, NotSigned, QUARANTINED, Refusal, Rejection};
 use permissions::Permissions;
 use report::Account;
 pub use report::{CLOCK_DISAGREEMENT, EVENTS, POLICY_ALARM};

@@ -37,6 +37,7 @@ use self::counts::{Exits, Stamp, day, member};
 use self::fleet::Fleet;
 use self::groups::{Beat, Group, Released};
 use self::moves::Moved;
+pub use self::strikes::Struck;
 use self::strikes::{Strikes, pair};
 use self::tail::Tail;
 use self::volume::Volume;

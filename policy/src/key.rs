@@ -83,6 +83,11 @@ impl KeyState {
         }
     }
 
+    /// The client that has the lease, if anybody has.
+    pub fn owner(&self) -> Option<ClientIndex> {
+        (!self.lease.is_free()).then_some(self.lease.owner)
+    }
+
     /// The state as it is kept on disk, with its version and a checksum in front.
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
         let mut out = Writer::default();

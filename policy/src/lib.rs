@@ -40,7 +40,7 @@ pub mod settings;
 mod table;
 
 pub use decision::{Decision, Evidence, Finding, Level, Term, Terms, Verdict};
-pub use engine::{Alarm, Engine};
+pub use engine::{Alarm, Engine, Struck};
 pub use key::{Holder, KeyState};
 pub use observation::{
     ClientIndex, DutyType, Header, Message, Moment, Observation, Outcome, ShareSet, Source,

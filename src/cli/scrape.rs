@@ -11,6 +11,7 @@ use slashing_db::Stats;
 use crate::clock::{self, ClockHealth};
 use crate::limits::DutyClass;
 use crate::metrics::Metrics;
+use crate::response::quarantine::{Quarantine, Scope};
 use crate::server::stats::ServerStats;
 use crate::sign::Gate;
 use crate::upstream::discovery::Discovery;
@@ -21,6 +22,21 @@ pub(super) struct Scrape {
     discovery: Arc<Discovery>,
     server: Arc<ServerStats>,
     recorder: Mutex<Stats>, // as of the last scrape
+}
+
+fn quarantines(metrics: &Metrics, gate: &Gate) {
+    let in_force = gate.response.quarantines.in_force();
+    for kind in Scope::KINDS {
+        let count = in_force.iter().filter(|one| one.scope.kind() == kind).count();
+        metrics.response.quarantines.with_label_values(&[kind]).set(gauge(count as u64));
+    }
+    for group in gate.judgement.group_names() {
+        let is_fence = |one: &&Arc<Quarantine>| {
+            one.scope.kind() == "source" && one.scope.group() == Some(&group)
+        };
+        let count = in_force.iter().filter(is_fence).count();
+        metrics.response.breaker.with_label_values(&[&group]).set(gauge(count as u64));
+    }
 }
 
 impl Scrape {
@@ -49,6 +65,7 @@ impl Scrape {
         for class in DutyClass::ALL {
             metrics.in_flight(class).set(gauge(gate.admission.under_way_of(class) as u64));
         }
+        quarantines(metrics, &gate);
         self.signers();
         metrics.verify.queue_length.set(gauge(gate.verifier.queue_length() as u64));
         self.store(metrics, &gate);

@@ -56,6 +56,12 @@ impl ClientNames {
         })
     }
 
+    /// The place of a name that has one.
+    pub fn known(&self, name: &str) -> Option<ClientIndex> {
+        let index = self.0.read().iter().position(|known| known.name == name)?;
+        Some(ClientIndex(u16::try_from(index).unwrap_or(u16::MAX)))
+    }
+
     /// The [place](Self::place) as a number.
     pub fn index(&self, name: &str) -> ClientIndex {
         self.place(name).index

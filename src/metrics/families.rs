@@ -159,6 +159,14 @@ families! {
     NOTICES_LOST: Counter "portcullis_response_notices_lost_total" []
         "Refusals and findings that nothing followed from, because too many waited. Their records in \
          the audit log remain.";
+    QUARANTINES: Gauge "portcullis_quarantines" ["scope"]
+        "Quarantines in force, by scope: pair (a client for one key), key, key_exits, cohort_exits, \
+         client, cohort (key group), source (a client fenced off from the keys of others).";
+    BREAKER: Gauge "portcullis_breaker_open" ["group"]
+        "Sources that the breaker of a key group has fenced off. Alarm: beside 0, two clients want \
+         the same keys.";
+    CONTAINMENT: Histogram "portcullis_containment_seconds" []
+        "From a verdict to the quarantine that follows from it, in force in memory.";
     CLOCK_DISAGREEMENT: Gauge "portcullis_clock_disagreement_seconds" []
         "By how much the clients' duties lie outside their slots by the gate's clock (median); less \
          than 0, they are early. Beside 0, one of the clocks is off.";

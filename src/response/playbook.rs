@@ -1,10 +1,18 @@
 //! What is bound to what: how loud a verdict is, and what the gate does about it by itself.
 
-use policy::Level;
+use policy::{Level, Rule};
 
 use super::Notice;
+use super::breaker::Thresholds;
 use crate::audit::Position;
 use crate::metrics::Verdict;
+use crate::sign::QUARANTINED;
+
+pub use self::hours::{Hours, NotHours};
+
+mod hours;
+#[cfg(test)]
+mod tests;
 
 /// How loud something is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,17 +26,205 @@ pub enum Urgency {
     Page,
 }
 
-impl Urgency {
-    /// As loud as a notice is by itself: a refusal pages, what only has findings is told.
-    pub fn of(notice: &Notice) -> Self {
-        let level = notice.decision.as_ref().map_or(Level::Observe, |decision| decision.level);
-        match (notice.verdict, level) {
-            (Verdict::Signed, Level::Observe) | (Verdict::Rejected, _) => Self::Observe,
-            (Verdict::Failed | Verdict::Signed, _) | (Verdict::Refused, Level::Hold) => {
-                Self::Notify
-            }
-            (Verdict::Refused, _) => Self::Page,
+/// What may be bound to a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// Nothing but figures and the log.
+    Observe,
+    /// An event that pages nobody.
+    Notify,
+    /// Somebody is called.
+    Page,
+    /// The client that asked is put in quarantine for this key.
+    QuarantinePair,
+    /// The client that asked is fenced off from the keys of others in this key group.
+    FenceSource,
+    /// The key is stopped for everybody until a person releases it.
+    FreezeKey,
+}
+
+impl Action {
+    /// Every action.
+    pub const ALL: [Self; 6] = [
+        Self::Observe,
+        Self::Notify,
+        Self::Page,
+        Self::QuarantinePair,
+        Self::FenceSource,
+        Self::FreezeKey,
+    ];
+
+    /// Its name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Notify => "notify",
+            Self::Page => "page",
+            Self::QuarantinePair => "quarantine_pair",
+            Self::FenceSource => "fence_source",
+            Self::FreezeKey => "freeze_key",
         }
+    }
+
+    const fn urgency(self) -> Urgency {
+        match self {
+            Self::Page => Urgency::Page,
+            Self::Notify => Urgency::Notify,
+            Self::Observe | Self::QuarantinePair | Self::FenceSource | Self::FreezeKey => {
+                Urgency::Observe
+            }
+        }
+    }
+}
+
+/// What a verdict is, to a playbook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trigger {
+    /// Policy has something to say of a request that is signed.
+    Alert,
+    /// A request is held back, or refused without further consequence.
+    Hold,
+    /// A request is refused.
+    Refuse,
+    /// It is refused because it conflicts with what was signed (EIP-3076).
+    Slashable,
+    /// Its source is in quarantine for the key from now on.
+    Quarantine,
+    /// It stops a rotation.
+    HaltRotation,
+    /// It is refused by a quarantine that was told already.
+    Quarantined,
+    /// It could not be signed: the gate's fault, or the signer's.
+    Failed,
+    /// A signer refused what the gate had permitted: somebody else signs with this key.
+    ForeignSignature,
+    /// The client sent what cannot be right.
+    Rejected,
+}
+
+impl Trigger {
+    /// Every trigger.
+    pub const ALL: [Self; 10] = [
+        Self::Alert,
+        Self::Hold,
+        Self::Refuse,
+        Self::Slashable,
+        Self::Quarantine,
+        Self::HaltRotation,
+        Self::Quarantined,
+        Self::Failed,
+        Self::ForeignSignature,
+        Self::Rejected,
+    ];
+
+    /// Its name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::Hold => "hold",
+            Self::Refuse => "refuse",
+            Self::Slashable => "slashable",
+            Self::Quarantine => "quarantine",
+            Self::HaltRotation => "halt_rotation",
+            Self::Quarantined => "quarantined",
+            Self::Failed => "failed",
+            Self::ForeignSignature => "foreign_signature",
+            Self::Rejected => "rejected",
+        }
+    }
+
+    /// What a careful operator would bind to it.
+    pub fn default_actions(self) -> Vec<Action> {
+        vec![match self {
+            Self::Rejected | Self::Quarantined => Action::Observe,
+            Self::Alert | Self::Hold | Self::Failed => Action::Notify,
+            Self::Refuse
+            | Self::Slashable
+            | Self::Quarantine
+            | Self::HaltRotation
+            | Self::ForeignSignature => Action::Page,
+        }]
+    }
+
+    /// Whether it may act beside telling: only what was refused by a judgement, or disowned by a
+    /// signer, names somebody to act against.
+    pub const fn may_act(self) -> bool {
+        match self {
+            Self::Refuse
+            | Self::Slashable
+            | Self::Quarantine
+            | Self::HaltRotation
+            | Self::ForeignSignature => true,
+            Self::Alert | Self::Hold | Self::Quarantined | Self::Failed | Self::Rejected => false,
+        }
+    }
+
+    /// What a notice is; `None` for one of which there is nothing to say.
+    pub fn of(notice: &Notice) -> Option<Self> {
+        let level = notice.decision.as_ref().map_or(Level::Observe, |decision| decision.level);
+        match notice.verdict {
+            Verdict::Rejected => Some(Self::Rejected),
+            Verdict::Failed if notice.code == FOREIGN_SIGNATURE => Some(Self::ForeignSignature),
+            Verdict::Failed => Some(Self::Failed),
+            Verdict::Refused if notice.code == QUARANTINED => Some(Self::Quarantined),
+            Verdict::Refused if notice.is_conflict() => Some(Self::Slashable),
+            Verdict::Refused if WITHOUT_CONSEQUENCE.contains(&notice.code) => Some(Self::Hold),
+            Verdict::Refused => Some(match level {
+                Level::Observe | Level::Alert | Level::Refuse => Self::Refuse,
+                Level::Hold => Self::Hold,
+                Level::Quarantine => Self::Quarantine,
+                Level::HaltRotation => Self::HaltRotation,
+            }),
+            Verdict::Signed => (level >= Level::Alert).then_some(Self::Alert),
+        }
+    }
+}
+
+/// What is bound to what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Playbook {
+    /// The actions of each trigger, by its place in [`Trigger::ALL`].
+    pub triggers: [Vec<Action>; Trigger::ALL.len()],
+    /// The actions of rules that have some of their own, in place of those of their level.
+    pub rules: Vec<(Rule, Vec<Action>)>,
+    /// When somebody is at work. Off hours, what is only told of a refusal pages straight away.
+    pub hours: Hours,
+    /// When the breaker of a key group trips.
+    pub breaker: Thresholds,
+    /// How long an automatic quarantine lasts, in epochs: at most two.
+    pub quarantine_epochs: u64,
+}
+
+impl Default for Playbook {
+    fn default() -> Self {
+        Self {
+            triggers: Trigger::ALL.map(Trigger::default_actions),
+            rules: Vec::new(),
+            hours: Hours::default(),
+            breaker: Thresholds { keys: 5, window_slots: 32 },
+            quarantine_epochs: 2,
+        }
+    }
+}
+
+impl Playbook {
+    /// The actions that are bound to a notice.
+    pub fn actions(&self, notice: &Notice) -> &[Action] {
+        let Some(trigger) = Trigger::of(notice) else { return &[] };
+        let rule = notice.decision.as_ref().and_then(|decision| decision.refusal());
+        let of_rule = rule.and_then(|finding| {
+            self.rules.iter().find(|(rule, _)| *rule == finding.rule).map(|(_, actions)| actions)
+        });
+        of_rule.unwrap_or(&self.triggers[trigger as usize])
+    }
+
+    /// How loud a notice is.
+    pub fn urgency(&self, notice: &Notice) -> Urgency {
+        let loudest = self.actions(notice).iter().map(|action| action.urgency()).max();
+        let loudest = loudest.unwrap_or_default();
+        let is_refusal = notice.verdict == Verdict::Refused;
+        let is_off = || !self.hours.is_at_work(notice.at.unix_ms);
+        if loudest == Urgency::Notify && is_refusal && is_off() { Urgency::Page } else { loudest }
     }
 }
 
@@ -52,3 +248,8 @@ pub struct Consequence {
     /// What the gate has done about it, in this order. In memory and on disk by now.
     pub done: Vec<Done>,
 }
+
+/// A key that is not ours to sign with, or an epoch that the store has not reserved yet.
+const WITHOUT_CONSEQUENCE: [&str; 3] = ["key_disabled", "not_reserved", "superseded"];
+/// The code of a duty that a signer refused after our permit.
+const FOREIGN_SIGNATURE: &str = "upstream_refused";

@@ -73,7 +73,7 @@ fn permit(
     validator: &mut Validator,
     ask: &Ask<'_>,
 ) -> Result<Decided, NotSigned> {
-    active(validator)?;
+    active(case, validator, ask)?;
     let Validator { watermarks, baseline, .. } = validator;
     case.open(watermarks.public_key(), baseline, ask);
     let root = slashing_db::SigningRoot(ask.root.0);
@@ -96,7 +96,7 @@ fn record(
     mut bounds: Bounds,
     place: Place,
 ) -> Result<Decided, NotSigned> {
-    active(validator)?;
+    active(case, validator, ask)?;
     let Validator { watermarks, baseline, .. } = validator;
     let public_key = *watermarks.public_key();
     case.open(&public_key, baseline, ask);
@@ -129,8 +129,12 @@ fn record(
     Ok(Decided::Granted(Judged { granted, seen: case.seen(), decision }))
 }
 
-fn active(validator: &Validator) -> Result<(), Refusal> {
-    if validator.halted { Err(Refusal::Halted) } else { Ok(()) }
+/// The rest of step 4: what only the key's row knows.
+fn active(case: &Case<'_>, validator: &mut Validator, ask: &Ask<'_>) -> Result<(), Refusal> {
+    if validator.halted {
+        return Err(Refusal::Halted);
+    }
+    case.is_free(validator, ask).map_err(Refusal::Quarantined)
 }
 
 /// What only the store may permit, in EIP-3076's words; `None` for a duty that is not slashable.

@@ -20,7 +20,8 @@ use crate::clock::{Now, SlotClock};
 use crate::eth::{Duty, SigningRoot};
 use crate::judgement::{Baseline, Origin};
 use crate::recording::{Event, JudgedEvent, Said};
-use crate::validators::RowIndex;
+use crate::response::quarantine::{Asked, Quarantine};
+use crate::validators::{RowIndex, Validator};
 use crate::web3signer::request::{BodyProof, Member, Style};
 
 mod observe;
@@ -122,6 +123,29 @@ impl<'a> Case<'a> {
             due_ms: observe::due_ms(gate, ask.duty),
         };
         Self { gate, policy: gate.judgement.policy(), row, pass, seen }
+    }
+
+    /// Whether no quarantine holds the request: one load where there is none at all.
+    pub(super) fn is_free(
+        &self,
+        validator: &mut Validator,
+        ask: &Ask<'_>,
+    ) -> Result<(), Arc<Quarantine>> {
+        let quarantines = &self.gate.response.quarantines;
+        if quarantines.is_empty() {
+            return Ok(());
+        }
+        let Validator { watermarks, baseline, .. } = validator;
+        let public_key = watermarks.public_key();
+        let find = || self.gate.judgement.group(public_key);
+        let found = quarantines.find(&Asked {
+            public_key: &public_key.0,
+            group: *baseline.group.get_or_insert_with(find),
+            owner: baseline.state.owner(),
+            source: ask.source,
+            is_exit: matches!(ask.duty, Duty::VoluntaryExit(_)),
+        });
+        found.map_or(Ok(()), Err)
     }
 
     /// Looks up what only the key's row knows.

@@ -14,6 +14,7 @@ use crate::audit::AuditFull;
 use crate::eth::{DutyKind, Epoch, Root, RootError, Slot, Version};
 use crate::limits::DutyClass;
 use crate::metrics::Verdict;
+use crate::response::quarantine::Quarantine;
 use crate::server::body::BodyError;
 use crate::upstream::UpstreamFailure;
 use crate::web3signer::request::RequestError;
@@ -63,6 +64,9 @@ pub enum Refusal {
     /// The gate met a fault of its own while it held this key, and stopped the key until a restart.
     #[error("this key is halted after an internal fault; restart the gate and report the fault")]
     Halted,
+    /// The key, the client or both are in quarantine.
+    #[error("{0}")]
+    Quarantined(Arc<Quarantine>),
 }
 
 /// The client's fault.
@@ -270,6 +274,9 @@ impl NotSigned {
     }
 }
 
+/// The code of what a quarantine refuses.
+pub const QUARANTINED: &str = "quarantined";
+
 impl Refusal {
     fn code(&self) -> &'static str {
         match self {
@@ -278,6 +285,7 @@ impl Refusal {
             Self::GroupExhausted { .. } => "group_exhausted",
             Self::Policy(refusal) => refusal.finding.rule.as_str(),
             Self::Halted => "halted",
+            Self::Quarantined(_) => QUARANTINED,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::strikes::{Strikes, pair};
 use super::volume::{Back, Volume};
 use crate::key::Lease;
 use crate::settings::Chain;
-use crate::{GroupIndex, GroupPolicy, Moment, Observation, Policy, Source, Window};
+use crate::{ClientIndex, GroupIndex, GroupPolicy, Moment, Observation, Policy, Source, Window};
 
 /// A key that its owner signed for within so many slots is not taken over, however little else the
 /// owner asks for: it may be the last key that it still signs for.
@@ -61,6 +61,34 @@ impl Engine {
         let is_paired = group.active_clients.contains(&lease.owner);
         let mut pair = group.active_clients.iter().filter(|_| is_paired);
         is_alive(lease.owner) == Some(false) && !pair.any(|client| is_alive(*client) == Some(true))
+    }
+
+    /// Whether a client has asked for anything in a group after this moment (milliseconds of Unix
+    /// time), and its volume does not say that it has gone: of two who want the same keys, the
+    /// second is a takeover only while the first is still there.
+    pub fn is_there_since(
+        &self,
+        policy: &Policy,
+        (client, group): (ClientIndex, GroupIndex),
+        since_ms: u64,
+        at: Moment,
+    ) -> bool {
+        let look = |volume: &Volume| {
+            volume.last_ms() > since_ms
+                && volume.is_alive(at, &policy.chain, self.back()) != Some(false)
+        };
+        self.clients.read(member(client, group), look).unwrap_or(false)
+    }
+
+    /// Whether a client that was seen in a group has gone, by its volume there.
+    pub fn has_gone(
+        &self,
+        policy: &Policy,
+        (client, group): (ClientIndex, GroupIndex),
+        at: Moment,
+    ) -> bool {
+        let look = |volume: &Volume| volume.is_alive(at, &policy.chain, self.back());
+        self.clients.read(member(client, group), look).flatten() == Some(false)
     }
 
     /// Whether a rotation window was halted.

@@ -1,9 +1,10 @@
 //! Which source-key pairs are in quarantine, and what brought them there.
 
-use crate::Observation;
+use super::Engine;
 use crate::bytes::{Reader, Writer};
 use crate::key::root;
 use crate::table::Row;
+use crate::{Moment, Observation};
 
 /// Two strikes within this many epochs put a source in quarantine for the key, for as long.
 const EPOCHS: u64 = 2;
@@ -20,6 +21,43 @@ pub(crate) struct Strikes {
     /// Whether it rests on two who want the key at once: then it ends when one of them gives up.
     pub(crate) is_contest: bool,
     used_ms: u64,
+}
+
+/// A source-key pair in quarantine, for who keeps a register of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Struck {
+    /// The epoch in which it is over.
+    pub until_epoch: u64,
+    /// Whether it rests on two who want the key at once: then it ends when one of them gives up.
+    pub is_contest: bool,
+}
+
+impl Engine {
+    /// Whether the source with this token is in quarantine for a key.
+    pub fn struck(&self, key: u32, token: u32, epoch: u64) -> Option<Struck> {
+        let look = |strikes: &Strikes| {
+            let until_epoch = strikes.quarantined_until(epoch)?;
+            Some(Struck { until_epoch, is_contest: strikes.is_contest })
+        };
+        self.strikes.read(pair(key, token), look).flatten()
+    }
+
+    /// Puts a source in quarantine for a key once more, as a register that outlived the engine has
+    /// it.
+    pub fn strike_again(&self, key: u32, token: u32, struck: Struck, at: Moment) {
+        self.strikes.change(pair(key, token), |strikes| {
+            strikes.until_epoch = strikes.until_epoch.max(struck.until_epoch);
+            strikes.is_contest = struck.is_contest;
+            strikes.used_ms = at.unix_ms;
+        });
+    }
+
+    /// Forgets what a source has done to a key: somebody has released it.
+    pub fn forgive(&self, key: u32, token: u32) {
+        self.strikes.change(pair(key, token), |strikes| {
+            *strikes = Strikes { used_ms: strikes.used_ms, ..Strikes::default() };
+        });
+    }
 }
 
 /// The place of a source-key pair in the table.

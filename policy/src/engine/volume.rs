@@ -72,6 +72,11 @@ impl Volume {
         self.leases_then = self.leases_then.map(|_| self.leases);
     }
 
+    /// When it last asked for anything, in milliseconds of Unix time.
+    pub(crate) fn last_ms(&self) -> u64 {
+        self.last_ms
+    }
+
     /// It gains a lease, or loses one.
     pub(crate) fn leases(&mut self, gains: bool) {
         self.leases = self.leases.saturating_add_signed(if gains { 1 } else { -1 });

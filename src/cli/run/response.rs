@@ -1,19 +1,24 @@
 //! What follows from verdicts, as `run` sets it up, and the thread that acts on them.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use anyhow::Context;
 use policy::Moment;
 
-use crate::audit::Audit;
+use crate::audit::{Audit, Position};
+use crate::clock::Stopwatch;
 use crate::config::Config;
 use crate::events::Events;
 use crate::metrics::Metrics;
+use crate::response::containment::Containment;
 use crate::response::incident::{Incidents, Settings};
-use crate::response::playbook::{Consequence, Urgency};
+use crate::response::measures;
+use crate::response::playbook::Consequence;
+use crate::response::quarantine::{QuarantineError, QuarantineId};
 use crate::response::{Notice, Response, ResponseTable};
 use crate::sign::Gate;
 use crate::sign::judge::moment;
@@ -35,36 +40,96 @@ pub(super) fn response(config: &Config, metrics: &Metrics) -> anyhow::Result<Res
     Ok(response)
 }
 
-/// Starts the thread that acts on notices. It ends with the process.
+/// Puts in force what holds since the last run, and starts the threads that act on notices: one
+/// contains, in memory and at once; the one behind it keeps and tells. They end with the process.
+///
+/// # Errors
+/// Quarantines that cannot be read.
 pub(super) fn act(gate: &Arc<Gate>) -> anyhow::Result<()> {
+    measures::restore(gate).context("cannot read the quarantines of the last run")?;
     let notices = gate.response.notices();
     gate.response.incidents.tell_again(&gate.response);
-    let mut follower = Follower { slot: 0, gate: Arc::clone(gate) };
+    let (contained, behind) = sync_channel(CONTAINED_MAX);
+    let containment = Containment::new(Arc::clone(gate));
+    let (gate_of_guard, tripped) = (Arc::clone(gate), Vec::new());
+    let (slot, looked_ms) = (0, 0);
+    let mut guard = Guard { gate: gate_of_guard, slot, looked_ms, containment, tripped, contained };
+    std::thread::Builder::new()
+        .name("containment".to_owned())
+        .spawn(move || while guard.wait(&notices) {})?;
+    let mut follower = Follower { slot, positions: HashMap::new(), gate: Arc::clone(gate) };
     std::thread::Builder::new()
         .name("response".to_owned())
-        .spawn(move || while follower.wait(&notices) {})?;
+        .spawn(move || while follower.wait(&behind) {})?;
     Ok(())
 }
 
+/// A notice, and the quarantines that were imposed because of it.
+type Contained = (Notice, Vec<QuarantineId>);
+
+/// Contains: nothing here waits for a disk.
+struct Guard {
+    gate: Arc<Gate>,
+    slot: u64,
+    looked_ms: u64,
+    containment: Containment,
+    /// What the breaker has imposed since the last notice.
+    tripped: Vec<QuarantineId>,
+    contained: SyncSender<Contained>,
+}
+
+impl Guard {
+    fn wait(&mut self, notices: &Receiver<(Stopwatch, Notice)>) -> bool {
+        let notice = match notices.recv_timeout(LOOK_INTERVAL) {
+            Ok(notice) => Some(notice),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        };
+        survive(|| {
+            let now = moment(self.gate.slots, self.gate.clock.now());
+            if notice.is_none() || now.unix_ms != self.looked_ms {
+                self.looked_ms = now.unix_ms; // once a millisecond, however many wait
+                self.tripped.extend(self.containment.look(now));
+            }
+            if let Some((since, notice)) = notice {
+                let mut imposed = self.containment.follow(&notice);
+                imposed.append(&mut self.tripped);
+                if !imposed.is_empty() {
+                    self.gate.metrics.response.containment.observe(since.elapsed().as_secs_f64());
+                }
+                if self.contained.try_send((notice, imposed)).is_err() {
+                    self.gate.metrics.notices_lost.inc();
+                }
+            }
+            if now.slot != self.slot {
+                self.slot = now.slot;
+                self.containment.turn(now);
+            }
+        });
+        true
+    }
+}
+
+/// Keeps and tells what was done, and what else follows.
 struct Follower {
     gate: Arc<Gate>,
     slot: u64,
+    /// Where in the audit log the quarantines are that no notice has come for yet.
+    positions: HashMap<QuarantineId, Position>,
 }
 
 impl Follower {
     /// Waits for notices or the next slot; says whether to go on.
-    fn wait(&mut self, notices: &Receiver<Notice>) -> bool {
-        let batch: Vec<Notice> = match notices.recv_timeout(LOOK_INTERVAL) {
+    fn wait(&mut self, contained: &Receiver<Contained>) -> bool {
+        let batch: Vec<Contained> = match contained.recv_timeout(LOOK_INTERVAL) {
             Ok(first) => {
-                let more = notices.try_iter().take(BATCH_MAX - 1);
+                let more = contained.try_iter().take(BATCH_MAX - 1);
                 std::iter::once(first).chain(more).collect()
             }
             Err(RecvTimeoutError::Timeout) => Vec::new(),
             Err(RecvTimeoutError::Disconnected) => return false,
         };
-        // What fails here must not end the answers to all that follows.
-        let count = batch.len();
-        let turn = AssertUnwindSafe(|| {
+        survive(|| {
             self.follow(batch);
             let now = moment(self.gate.slots, self.gate.clock.now());
             if now.slot != self.slot {
@@ -72,22 +137,20 @@ impl Follower {
                 self.turn(now);
             }
         });
-        if catch_unwind(turn).is_err() {
-            tracing::error!(
-                event = "response_failed",
-                notices = count,
-                "an internal fault while verdicts were followed; please report it"
-            );
-        }
         true
     }
 
-    /// What follows from each of `notices`, in their order.
-    fn follow(&self, notices: Vec<Notice>) {
-        let mut followed = Vec::with_capacity(notices.len());
-        for notice in notices {
-            let urgency = Urgency::of(&notice);
-            let consequence = Consequence { notice, urgency, done: Vec::new() };
+    /// What follows from each notice, in their order.
+    fn follow(&mut self, batch: Vec<Contained>) {
+        match measures::settle(&self.gate) {
+            Ok(positions) => self.positions.extend(positions),
+            Err(error) => self.complain(&error),
+        }
+        let mut followed = Vec::with_capacity(batch.len());
+        for (notice, imposed) in batch {
+            let urgency = self.gate.response.playbook.urgency(&notice);
+            let done = measures::done(&self.gate, &imposed, &mut self.positions);
+            let consequence = Consequence { notice, urgency, done };
             // rotation: `windows.follow(&self.gate, &mut consequence)`
             tracing::debug!(
                 event = "noticed",
@@ -103,6 +166,18 @@ impl Follower {
         response.incidents.take_reports(response);
     }
 
+    fn complain(&self, error: &QuarantineError) {
+        let limit = &self.gate.log_limit;
+        let Some(unsaid) = limit.may_say(NOT_KEPT, self.gate.clock.now()) else { return };
+        tracing::error!(
+            event = NOT_KEPT,
+            reason = %error,
+            unsaid,
+            "quarantines hold, and would not outlive a restart; look at the disk of \
+             slashing.directory"
+        );
+    }
+
     /// What follows from the time alone, once a slot.
     fn turn(&self, now: Moment) {
         tracing::trace!(event = "slot", slot = now.slot, "a slot begins");
@@ -110,6 +185,19 @@ impl Follower {
     }
 }
 
+/// What fails here must not end the answers to all that follows.
+fn survive(turn: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(turn)).is_err() {
+        tracing::error!(
+            event = "response_failed",
+            "an internal fault while verdicts were followed; please report it"
+        );
+    }
+}
+
+const NOT_KEPT: &str = "quarantines_not_kept";
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// Notices that are followed together: one commit for all that they lead to.
 const BATCH_MAX: usize = 4_096;
+/// As many as may wait before them.
+const CONTAINED_MAX: usize = 65_536;
