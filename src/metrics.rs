@@ -14,7 +14,7 @@ use prometheus::{
 pub use self::audit::AuditMetrics;
 pub use self::policy::{LEVELS, PolicyMetrics};
 use self::process::ProcessCollector;
-pub use self::response::ResponseMetrics;
+pub use self::response::{ResponseMetrics, SCOPES};
 pub use self::summary::Summary;
 pub use self::upstream::{ReplicaMetrics, UpstreamMetrics, UpstreamSetMetrics};
 pub use self::web3signer::Web3SignerMetrics;

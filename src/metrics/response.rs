@@ -16,9 +16,15 @@ pub struct ResponseMetrics {
 
 impl ResponseMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
+        let (quarantines, breaker) =
+            (families::QUARANTINES.gauges(registry), families::BREAKER.gauges(registry));
+        for scope in SCOPES {
+            quarantines.with_label_values(&[scope]).set(0);
+        }
+        breaker.with_label_values(&["default"]).set(0);
         Self {
-            quarantines: families::QUARANTINES.gauges(registry),
-            breaker: families::BREAKER.gauges(registry),
+            quarantines,
+            breaker,
             containment: families::CONTAINMENT.histogram(registry, &BUCKETS),
         }
     }
@@ -26,3 +32,6 @@ impl ResponseMetrics {
 
 /// Up to what is promised (5 ms), and beyond.
 const BUCKETS: [f64; 10] = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.1, 1.0];
+/// The values of the label `scope`.
+pub const SCOPES: [&str; 7] =
+    ["pair", "key", "key_exits", "cohort_exits", "client", "cohort", "source"];

@@ -47,6 +47,6 @@ fn hours_are_written_as_they_are_read() {
     for wrong in ["", "9-18", "09:00", "09:00-24:00", "09:60-10:00", "09:00-09:00"] {
         assert_eq!(Hours::new(wrong, &[], 0), Err(NotHours::Span(wrong.to_owned())));
     }
-    let day = "monday".to_owned();
-    assert_eq!(Hours::new("always", &[day.clone()], 0), Err(NotHours::Day(day)));
+    let days = ["monday".to_owned()];
+    assert_eq!(Hours::new("always", &days, 0), Err(NotHours::Day("monday".to_owned())));
 }

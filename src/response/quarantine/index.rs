@@ -85,10 +85,13 @@ impl Held {
     }
 }
 
+/// A client, one way in which it comes along or any, and what holds it.
+type Pair = (ClientIndex, Option<u32>, Held);
+
 /// Quarantines by what they are looked up with.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    pairs: HashMap<[u8; 48], Vec<(ClientIndex, Option<u32>, Held)>>,
+    pairs: HashMap<[u8; 48], Vec<Pair>>,
     keys: HashMap<[u8; 48], Held>,
     key_exits: HashMap<[u8; 48], Held>,
     cohort_exits: HashMap<GroupIndex, Held>,
@@ -167,7 +170,7 @@ impl Index {
             self.cohort_exits.get(&group).or_else(of_key).and_then(Held::refuses)
         };
         let of_pair = || {
-            let fits = |(of, token, _): &&(ClientIndex, Option<u32>, Held)| {
+            let fits = |(of, token, _): &&Pair| {
                 *of == client && token.is_none_or(|token| token == asked.source.token())
             };
             self.pairs.get(key)?.iter().find(fits)?.2.refuses()

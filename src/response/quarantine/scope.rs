@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Names;
 use crate::eth::PublicKey;
+use crate::metrics::SCOPES;
 
 /// What a quarantine refuses. Clients and key groups by their configured names, keys in hex.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -57,8 +58,7 @@ pub enum Scope {
 
 impl Scope {
     /// The names of all kinds.
-    pub const KINDS: [&str; 7] =
-        ["pair", "key", "key_exits", "cohort_exits", "client", "cohort", "source"];
+    pub const KINDS: [&str; 7] = SCOPES;
 
     /// The name of its kind, in metrics and lists.
     pub const fn kind(&self) -> &'static str {
