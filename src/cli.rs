@@ -17,6 +17,7 @@ use crate::metrics::ClientMetrics;
 pub mod admin;
 pub mod demo;
 pub mod dev_signer;
+pub mod events;
 pub mod handover;
 pub mod health;
 pub mod keys;
@@ -49,6 +50,9 @@ pub enum Command {
     Policy(policy::PolicyCommand),
     /// Ask a running gate over its admin API
     Admin(admin::AdminArgs),
+    /// Try the ways by which people are told
+    #[command(subcommand)]
+    Events(events::EventsCommand),
     /// Compute signing roots: one JSON request body a line in, one root or one error a line out
     SigningRoot(SigningRootArgs),
     /// Show on one page what the gate does, with processes of its own; never for production
@@ -117,6 +121,7 @@ impl Command {
             Self::Keys(command) => command.run(),
             Self::Policy(command) => command.run(),
             Self::Admin(args) => args.run(),
+            Self::Events(command) => command.run(),
             Self::SigningRoot(args) => args.run(),
             Self::Demo(args) => demo::run(&args),
             Self::DevSigner(args) => dev_signer::run(args).map(|()| Exit::Done),

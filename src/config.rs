@@ -21,6 +21,7 @@ pub use self::admin::{AdminConfig, CredentialConfig};
 pub use self::args::{RunArgs, Web3SignerArgs, in_place_of};
 pub use self::document::Position;
 pub use self::effective::{Origin, Setting};
+pub use self::events::EventsConfig;
 pub use self::groups::{KeyGroup, KeyGroups, KeySelection};
 pub use self::listeners::{EntranceConfig, ListenerConfig};
 pub use self::notes::Note;
@@ -36,6 +37,7 @@ mod check;
 mod clients;
 mod document;
 mod effective;
+mod events;
 mod fields;
 mod groups;
 mod hex;
@@ -84,6 +86,8 @@ pub struct Config {
     pub policy: PolicyConfig,
     /// `[admin]`: where people and their scripts reach the gate.
     pub admin: AdminConfig,
+    /// `[events]`: who is told of what happened.
+    pub events: EventsConfig,
     /// `[limits]`: the bounds of the process.
     pub limits: Limits,
     /// `[log]`: what is logged, and how.

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::enrolment::{
     CommandError, Declaration, Declarations, ImportOutcome, KeyLine, KeyOutcome, Keys, with_causes,
 };
+use crate::events::SinkAnswer;
 use crate::handover::Ask;
 
 #[cfg(test)]
@@ -50,6 +51,13 @@ pub enum Command {
     },
     /// Read the policy document again.
     ReloadPolicy,
+    /// Send an event that says it is a test to the sinks.
+    TestEvents {
+        /// To one of them alone.
+        sink: Option<String>,
+        /// As a page of an incident: into the spool, to be delivered as one.
+        page: bool,
+    },
     /// Write what is recorded and still waits.
     FlushRecording,
     /// Pass sockets and store to the gate that asks: the beginning of a longer conversation.
@@ -70,6 +78,10 @@ pub enum Reply {
     Exported(u64),
     /// The policy that is in force now, by what it has changed.
     PolicyPublished(Vec<String>),
+    /// What each sink answered to a test.
+    SinkAnswers(Vec<SinkAnswer>),
+    /// The id of a page that is on disk and on its way.
+    PageGiven(String),
     /// It was done, and there is nothing to say.
     Done,
     /// Nothing was done, and why.
@@ -94,6 +106,9 @@ pub fn execute(
         // Never here: a conversation about the whole process, not about keys.
         Command::ReloadPolicy | Command::FlushRecording => {
             return Reply::Refused("only a running gate has a policy in force".to_owned());
+        }
+        Command::TestEvents { .. } => {
+            return Reply::Refused("only a running gate tells anybody anything".to_owned());
         }
         Command::HandOver(_) => {
             return Reply::Refused("only a running gate can hand over".to_owned());
@@ -214,6 +229,7 @@ impl Command {
             Self::Export { .. } => "export",
             Self::ReloadPolicy => "reload_policy",
             Self::FlushRecording => "flush_recording",
+            Self::TestEvents { .. } => "test_events",
             Self::HandOver(_) => "hand_over",
         }
     }

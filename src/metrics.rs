@@ -12,6 +12,7 @@ use prometheus::{
 };
 
 pub use self::audit::AuditMetrics;
+pub use self::events::{Delivery, EventMetrics, SinkMetrics};
 pub use self::policy::{LEVELS, PolicyMetrics};
 use self::process::ProcessCollector;
 pub use self::response::{ResponseMetrics, SCOPES};
@@ -21,6 +22,7 @@ pub use self::web3signer::Web3SignerMetrics;
 use crate::limits::DutyClass;
 
 mod audit;
+mod events;
 mod families;
 pub mod http;
 mod policy;
@@ -179,6 +181,8 @@ pub struct Metrics {
     pub notices_lost: IntCounter,
     /// What follows from verdicts.
     pub response: ResponseMetrics,
+    /// What becomes of events.
+    pub event: EventMetrics,
     /// 1 while the kernel says that the clock is synchronised.
     pub clock_synchronised: IntGauge,
     /// Events, by name.
@@ -293,6 +297,7 @@ impl Metrics {
             audit: AuditMetrics::new(&registry),
             notices_lost: families::NOTICES_LOST.counter(&registry),
             response: ResponseMetrics::new(&registry),
+            event: EventMetrics::new(&registry),
             clock_synchronised: families::CLOCK_SYNCHRONISED.gauge(&registry),
             events,
             trace: TraceMetrics::new(&registry),

@@ -236,6 +236,8 @@ impl Reply {
             | Self::Imported(_)
             | Self::Exported(_)
             | Self::PolicyPublished(_)
+            | Self::SinkAnswers(_)
+            | Self::PageGiven(_)
             | Self::Done => {
                 bail!("the running gate is of another version: it gave an answer of another kind")
             }

@@ -53,6 +53,7 @@ use self::verification::verifier;
 mod access;
 mod admin;
 mod end;
+mod events;
 mod hand_over;
 mod judgement;
 mod listeners;
@@ -285,6 +286,9 @@ fn serve_control(
     let answer = move |command: &_, input: &mut dyn Read, output: &mut dyn Write| {
         if let Some(reply) = policy.answer(command) {
             return reply;
+        }
+        if let control::Command::TestEvents { sink, page } = command {
+            return events::test(&gate, sink.as_deref(), *page);
         }
         let declarations = Declarations {
             store: &gate.store,

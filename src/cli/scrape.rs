@@ -70,6 +70,7 @@ impl Scrape {
         metrics.verify.queue_length.set(gauge(gate.verifier.queue_length() as u64));
         self.store(metrics, &gate);
         self.connections(metrics);
+        gate.response.events.update_metrics();
     }
 
     fn store(&self, metrics: &Metrics, gate: &Gate) {

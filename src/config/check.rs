@@ -15,8 +15,8 @@ use super::problem::{Place, Problem, ProblemKind};
 use super::raw::{RawConfig, RawListen, RawLog, RawNetwork, RawSlashing};
 use super::{
     Config, ListenConfig, LogConfig, LogFormat, MetricsConfig, NETWORKS, NetworkConfig,
-    NetworkSource, SlashingConfig, Web3SignerConfig, admin, clients, groups, hex, listeners,
-    policy, tls, tracing, upstream, verify,
+    NetworkSource, SlashingConfig, Web3SignerConfig, admin, clients, events, groups, hex,
+    listeners, policy, tls, tracing, upstream, verify,
 };
 use crate::limits::{Limits, LimitsError};
 
@@ -145,12 +145,13 @@ pub(super) fn config(
     let groups = groups::check(&mut checker, raw.groups);
     let policy = policy::check(&mut checker, raw.policy);
     let admin = admin::check(&mut checker, raw.admin);
+    let events = events::check(&mut checker, raw.events);
     let log = log(&mut checker, raw.log);
     let tracing = tracing::check(&mut checker, raw.tracing);
     let web3signer = Web3SignerConfig {
         compat_mismatch_500: raw.web3signer.compat_mismatch_500.unwrap_or(false),
     };
-    let sections = (network, listen, metrics, upstreams, verify, slashing, policy, log);
+    let sections = (network, listen, metrics, upstreams, verify, slashing, policy, events, log);
     match sections {
         (
             Some(network),
@@ -160,6 +161,7 @@ pub(super) fn config(
             Some(verify),
             Some(slashing),
             Some(policy),
+            Some(events),
             Some(log),
         ) if checker.problems.is_empty() => Ok(Config {
             network,
@@ -174,6 +176,7 @@ pub(super) fn config(
             groups,
             policy,
             admin,
+            events,
             limits,
             log,
             tracing,

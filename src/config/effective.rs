@@ -81,6 +81,7 @@ impl Config {
         }
         text.push_str(&self.admin.credentials_as_toml());
         text.push_str(&self.upstreams.as_toml());
+        text.push_str(&self.events.as_toml());
         for group in self.groups.iter() {
             text.push_str(&group_as_toml(group));
         }
@@ -135,6 +136,9 @@ impl Config {
             },
             "web3signer.compat_mismatch_500" => {
                 Some(Value::Boolean(self.web3signer.compat_mismatch_500))
+            }
+            path if path.starts_with("events.") => {
+                self.events.value_of(path.strip_prefix("events.")?)
             }
             path if path.starts_with("policy.") => {
                 self.policy.value_of(path.strip_prefix("policy.")?)

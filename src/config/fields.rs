@@ -16,7 +16,7 @@ pub(super) enum Kind {
 }
 
 /// `section.field`, without those of `[limits]`, which all are integers.
-const FIELDS: [(&str, Kind); 57] = [
+const FIELDS: [(&str, Kind); 63] = [
     ("network.name", Kind::Text),
     ("network.config", Kind::Text),
     ("network.genesis_time", Kind::Integer),
@@ -67,6 +67,12 @@ const FIELDS: [(&str, Kind); 57] = [
     ("admin.tls_client_ca_file", Kind::Text),
     ("admin.grant_ttl_s", Kind::Integer),
     ("admin.bulk_exit_keys", Kind::Integer),
+    ("events.source", Kind::Text),
+    ("events.fallback_after_s", Kind::Integer),
+    ("events.heartbeat_url_file", Kind::Text),
+    ("events.heartbeat_method", Kind::Text),
+    ("events.heartbeat_interval_s", Kind::Integer),
+    ("events.heartbeat_ca_file", Kind::Text),
     ("log.format", Kind::Text),
     ("log.level", Kind::Text),
     ("tracing.endpoint", Kind::Text),

@@ -187,6 +187,23 @@ pub enum ProblemKind {
     ListenerAddressTwice { address: SocketAddr },
     #[error("{value} is not a part from 0 to 1")]
     NotARatio { value: f64 },
+    #[error("another sink is named `{name}`")]
+    SinkNameTwice { name: String },
+    #[error("there is no sink that pages and is not a fallback itself: nothing to fall back from")]
+    FallbackOfNothing,
+    #[error("PagerDuty and fallbacks page; only others can say pages = false")]
+    SinkThatDoesNotPage,
+    #[error(
+        "a sink of kind {kind} has no use for this: routing_key_file is PagerDuty's, secret_file \
+         and token_file are a webhook's"
+    )]
+    SecretOfAnotherSink { kind: &'static str },
+    #[error("set either url or url_file; kind log has neither")]
+    SinkUrl,
+    #[error("whoever knows Slack's URL may write: put it into a file and set url_file")]
+    UrlIsASecret,
+    #[error("{problem}")]
+    SecretFile { problem: String },
     #[error("`{value}` is not a number")]
     NotANumber { value: String },
     #[error(

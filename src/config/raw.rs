@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::admin::RawAdmin;
 use super::clients::RawClient;
+use super::events::RawEvents;
 use super::listeners::RawListener;
 use super::policy::RawPolicy;
 use super::tls::RawTls;
@@ -30,6 +31,7 @@ pub(super) struct RawConfig {
     pub(super) groups: Vec<RawGroup>,
     pub(super) policy: RawPolicy,
     pub(super) admin: RawAdmin,
+    pub(super) events: RawEvents,
     pub(super) limits: Limits,
     pub(super) log: RawLog,
     pub(super) tracing: RawTracing,

@@ -172,6 +172,23 @@ families! {
          than 0, they are early. Beside 0, one of the clocks is off.";
     CLOCK_SYNCHRONISED: Gauge "portcullis_clock_synchronised" []
         "1 while the kernel says that the clock is synchronised, else 0.";
+    EVENT_DELIVERIES: Counter "portcullis_event_deliveries_total" ["sink", "kind", "outcome"]
+        "Events sent to a sink, by kind (page, event) and outcome (delivered, failed, refused, \
+         dropped).";
+    EVENTS_WAITING: Gauge "portcullis_events_waiting" ["sink"]
+        "Events that wait for a sink.";
+    EVENT_LAST_SUCCESS: Gauge "portcullis_event_last_success_seconds" ["sink"]
+        "When a sink last took an event, in seconds of Unix time; 0 for never.";
+    PAGES: Gauge "portcullis_pages" []
+        "Pages on disk that some sink has still to take.";
+    PAGES_UNDELIVERED: Gauge "portcullis_pages_undelivered" []
+        "Pages that no sink has taken yet.";
+    PAGES_OLDEST: Gauge "portcullis_pages_oldest_undelivered_seconds" []
+        "How long the earliest page waits that no sink has taken. Alarm.";
+    PAGES_NOT_SPOOLED: Counter "portcullis_pages_not_spooled_total" []
+        "Pages that could not be written to the spool and are in memory alone. Alarm.";
+    HEARTBEATS: Counter "portcullis_heartbeats_total" ["outcome"]
+        "Signs of life to the dead-man's switch: sent, failed, withheld.";
     EVENTS: Counter "portcullis_events_total" ["event"]
         "Events raised, by name.";
     TRACE_SPANS: Counter "portcullis_trace_spans_total" ["outcome"]

@@ -103,6 +103,7 @@ impl Running {
         judgement::save(&self.gate, &self.clock);
         self.gate.judgement.table.close();
         self.gate.response.table.close();
+        self.gate.response.events.close();
     }
 
     fn drain(&self, server: Server) -> (Drained, u64) {

@@ -63,6 +63,7 @@ impl PolicyFile {
             | Command::Import
             | Command::Disable { .. }
             | Command::Export { .. }
+            | Command::TestEvents { .. }
             | Command::HandOver(_) => None,
         }
     }

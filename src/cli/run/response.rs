@@ -12,7 +12,6 @@ use policy::Moment;
 use crate::audit::{Audit, Position};
 use crate::clock::Stopwatch;
 use crate::config::Config;
-use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::response::containment::Containment;
 use crate::response::incident::{Incidents, Settings};
@@ -35,7 +34,8 @@ pub(super) fn response(config: &Config, metrics: &Metrics) -> anyhow::Result<Res
     let incidents = Incidents::open(&table, Settings::default())
         .with_context(|| format!("cannot read the incidents in {}", directory.display()))?;
     let lost = metrics.notices_lost.clone();
-    let mut response = Response::new(table, Audit::off(), Events::off(), lost);
+    let events = super::events::events(config, metrics)?;
+    let mut response = Response::new(table, Audit::off(), events, lost);
     response.incidents = incidents;
     Ok(response)
 }
@@ -48,6 +48,7 @@ pub(super) fn response(config: &Config, metrics: &Metrics) -> anyhow::Result<Res
 pub(super) fn act(gate: &Arc<Gate>) -> anyhow::Result<()> {
     measures::restore(gate).context("cannot read the quarantines of the last run")?;
     let notices = gate.response.notices();
+    super::events::beat(gate);
     gate.response.incidents.tell_again(&gate.response);
     let (contained, behind) = sync_channel(CONTAINED_MAX);
     let containment = Containment::new(Arc::clone(gate));
