@@ -40,6 +40,8 @@ fn the_text_holds_every_family_of_the_table_and_no_other() {
     metrics.clients.handshake_failures.with_label_values(&["timeout"]).inc();
     metrics.policy.findings.with_label_values(&["client_lease", "enforce", "default"]).inc();
     metrics.policy.alarms.with_label_values(&["fleet_rates"]).inc();
+    metrics.event.sink("oncall");
+    metrics.event.heartbeat("sent");
     let text = metrics.encode().unwrap();
     let types: BTreeMap<&str, &str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
