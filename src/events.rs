@@ -1,8 +1,8 @@
 //! What people and their programs are told: one model of an event, and the ways it leaves.
 //!
 //! What pages is written to a spool on disk before anything else happens to it, and stays there
-//! until somebody has taken it. A way out that is dead costs a signature nothing: whatever leads out
-//! runs on a thread of its own, and who gives an event in waits for the spool's disk alone.
+//! until somebody has taken it. A way out that is dead costs a signature nothing: what leads out
+//! runs on a thread of its own, and who gives an event in waits for the disk of the spool alone.
 //!
 //! | file | holds |
 //! |---|---|
