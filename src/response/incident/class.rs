@@ -2,7 +2,7 @@
 //!
 //! | family | what belongs to it | severity | pages |
 //! |---|---|---|---|
-//! | `second_signer` | leases, fences, quarantines; slashable from a stranger | critical | at once |
+//! | `second_signer` | leases, quarantines; slashable from a stranger | critical | at once |
 //! | `double_proposal` | a second block for a slot, from the owner itself | error | at once |
 //! | `slashable` | other refusals by EIP-3076, from the owner itself | warning | if it lasts |
 //! | `exit`, `deposit` | exits and deposits that are not allowed | critical | at once |
