@@ -11,6 +11,7 @@
 //! | `segment`, [`read`] | the files, and the way back from them |
 //! | `queue`, `log` | the way in, and the thread that writes |
 //! | `open` | the start: what the last run left, and the repairs |
+//! | [`timeline`] | what concerns one key or name, from an index |
 //! | [`verify`] | whether all of it stands as it was written |
 //! | `courier` | what leaves the host: anchors, events |
 
@@ -31,6 +32,7 @@ mod queue;
 pub mod read;
 pub mod record;
 mod segment;
+pub mod timeline;
 pub mod verify;
 
 #[cfg(test)]

@@ -196,6 +196,14 @@ fn place(names: &[&str], name: &str) -> u8 {
     place.and_then(|place| u8::try_from(place).ok()).unwrap_or(u8::MAX - 1)
 }
 
+/// What a record is about.
+pub(super) enum About<'a> {
+    /// A validator's key.
+    Key(&'a [u8; 48]),
+    /// A name: of a window, an incident, a client.
+    Name(&'a str),
+}
+
 /// What is left of a record.
 pub(super) struct Input<'a>(pub(super) &'a [u8]);
 
@@ -261,6 +269,40 @@ impl<'a> Input<'a> {
             _ => return None,
         };
         self.0.is_empty().then_some(record)
+    }
+
+    /// Hands over what the record is about, without reading the rest of it: the key of a decision,
+    /// the keys of a gap, the subject of an action. `None` where the bytes make no sense.
+    pub(super) fn subjects(mut self, mut each: impl FnMut(About<'_>)) -> Option<()> {
+        match self.byte()? {
+            DECISION => {
+                let flags = self.byte()?;
+                self.array::<2>()?; // verdict and type
+                self.number()?;
+                let _ = (self.skip()?, self.skip()?, self.peer()?, self.skip()?);
+                if flags & HAS_KEY != 0 {
+                    each(About::Key(self.0.first_chunk()?));
+                }
+            }
+            ACTION => {
+                self.number()?;
+                self.byte()?;
+                let _ = (self.skip()?, self.skip()?);
+                each(About::Name(self.text()?));
+            }
+            GAP => {
+                let gap = self.gap()?;
+                gap.records.iter().for_each(|record| each(About::Key(&record.public_key)));
+            }
+            _ => {} // about the log itself
+        }
+        Some(())
+    }
+
+    fn skip(&mut self) -> Option<()> {
+        let length = usize::try_from(self.number()?).ok()?;
+        self.0 = self.0.split_at_checked(length)?.1;
+        Some(())
     }
 
     fn decision(&mut self) -> Option<DecisionRecord> {
