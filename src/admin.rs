@@ -35,6 +35,7 @@ mod answer;
 mod auth;
 mod guard;
 mod health;
+mod incidents;
 mod input;
 mod openapi;
 mod problem;
@@ -77,7 +78,7 @@ impl Desk {
 
 /// Every resource, in the order of the document.
 pub fn resources() -> Vec<Routes> {
-    vec![health::routes(), openapi::routes()]
+    vec![health::routes(), incidents::routes(), openapi::routes()]
 }
 
 /// The whole API.

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use policy::{Decision, GroupIndex, Moment, Source};
 use prometheus::IntCounter;
 
+use crate::audit::timeline::Timeline;
 use crate::audit::{Audit, Position};
 use crate::clients::Client;
 use crate::clock::Stopwatch;
@@ -91,6 +92,8 @@ pub struct Response {
     pub events: Events,
     /// What has one cause.
     pub incidents: Incidents,
+    /// What the audit log has about a key.
+    pub timeline: Arc<Timeline>,
     /// Who is refused what.
     pub quarantines: Quarantines,
     /// What is bound to what.
@@ -107,6 +110,7 @@ impl Response {
             audit,
             events,
             incidents: Incidents::default(),
+            timeline: Arc::default(),
             quarantines: Quarantines::default(),
             playbook: Playbook::default(),
             notices: OnceLock::new(),

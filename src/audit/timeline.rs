@@ -48,6 +48,15 @@ impl Subject {
     }
 }
 
+impl From<About<'_>> for Subject {
+    fn from(about: About<'_>) -> Self {
+        match about {
+            About::Key(key) => Self::of_key(key),
+            About::Name(name) => Self::of_name(name),
+        }
+    }
+}
+
 /// What is wanted of a timeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -134,6 +143,23 @@ impl Timeline {
     /// # Errors
     /// When a file cannot be read, or a record makes no sense.
     pub fn find(&self, subjects: &[Subject], span: &Span) -> Result<Vec<Entry>, ReadError> {
+        self.find_where(subjects, span, |_| true)
+    }
+
+    /// As [`find`](Self::find), and only what is wanted of them.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn find_where(
+        &self,
+        subjects: &[Subject],
+        span: &Span,
+        is_wanted: impl Fn(&Entry) -> bool,
+    ) -> Result<Vec<Entry>, ReadError> {
+        let mut subjects = subjects.to_vec();
+        subjects.sort_unstable();
+        subjects.dedup();
+        let subjects = &subjects[..];
         self.catch_up()?;
         let Some(directory) = &self.directory else { return Ok(Vec::new()) };
         let segments = list(directory)?;
@@ -148,8 +174,8 @@ impl Timeline {
                 let mut places = self.places(*first, path, subjects)?;
                 places.sort_unstable_by_key(|place| std::cmp::Reverse(place.ordinal));
                 places.dedup();
-                let is_over = read_places((*first, path), &places, span, subjects, &mut found)?;
-                if is_over {
+                let wanted = (subjects, &is_wanted);
+                if read_places((*first, path), &places, span, wanted, &mut found)? {
                     break;
                 }
             }
@@ -168,8 +194,8 @@ impl Timeline {
         {
             let open = self.open.lock();
             if open.first == Some(first) {
-                let wanted: BTreeSet<&Subject> = subjects.iter().collect();
-                let places = open.places.iter().filter(|(subject, _)| wanted.contains(subject));
+                let is_wanted = |it: &&(Subject, Place)| subjects.binary_search(&it.0).is_ok();
+                let places = open.places.iter().filter(is_wanted);
                 return Ok(places.map(|(_, place)| *place).collect());
             }
         }
@@ -212,11 +238,7 @@ impl Open {
             if let Ok(offset) = u32::try_from(from) {
                 let place = Place { offset, ordinal };
                 let _ = Input(segment.record()).subjects(|about| {
-                    let subject = match about {
-                        About::Key(key) => Subject::of_key(key),
-                        About::Name(name) => Subject::of_name(name),
-                    };
-                    places.push((subject, place));
+                    places.push((about.into(), place));
                 });
             }
             self.records += 1;
@@ -232,7 +254,7 @@ fn read_places(
     (first, path): (Position, &Path),
     places: &[Place],
     span: &Span,
-    subjects: &[Subject],
+    (subjects, is_wanted): (&[Subject], &impl Fn(&Entry) -> bool),
     found: &mut Vec<Entry>,
 ) -> Result<bool, ReadError> {
     let mut file = None;
@@ -254,21 +276,21 @@ fn read_places(
         let damaged = || ReadError::Damaged { path: path.to_owned(), from, to };
         let record = Input(&bytes).record().ok_or_else(damaged)?;
         // Half of a hash leads to others now and then.
-        let mut is_wanted = false;
+        let mut is_about = false;
         let _ = Input(&bytes).subjects(|about| {
-            is_wanted |= subjects.contains(&match about {
-                About::Key(key) => Subject::of_key(key),
-                About::Name(name) => Subject::of_name(name),
-            });
+            is_about |= subjects.binary_search(&about.into()).is_ok();
         });
-        if !is_wanted {
+        if !is_about {
             continue;
         }
         if at_unix_ms(&record).is_some_and(|at| at < span.since_unix_ms) {
             return Ok(true);
         }
         let mark = Mark { position, segment: first, offset: from };
-        found.push(Entry { mark, record });
+        let entry = Entry { mark, record };
+        if is_wanted(&entry) {
+            found.push(entry);
+        }
     }
     Ok(false)
 }

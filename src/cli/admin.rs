@@ -10,6 +10,7 @@ use super::Exit;
 
 mod client;
 mod health;
+mod incidents;
 mod table;
 
 /// `portcullis admin`.
@@ -49,6 +50,9 @@ pub struct At {
 enum Resource {
     /// Whether the gate is in order
     Health,
+    /// What has one cause, from the first refusal to its end
+    #[command(subcommand)]
+    Incidents(incidents::Verb),
 }
 
 impl AdminArgs {
@@ -60,6 +64,7 @@ impl AdminArgs {
         let client = Client::new(&self.at)?;
         match self.resource {
             Resource::Health => health::show(&client),
+            Resource::Incidents(verb) => incidents::run(&client, &verb),
         }
     }
 }

@@ -7,7 +7,7 @@
 //! | `incident/record.rs` | one incident, as it is kept |
 //! | `incident/kept.rs` | all of them, in memory and on disk |
 //! | `incident/tell.rs` | what is said of them, in events and lines |
-//! | `incident/render.rs` | one incident with its timeline, for people |
+//! | `incident/story.rs` | its timeline, for people and for scripts |
 //!
 //! # States
 //! `open` until somebody acknowledges it; `resolved` by a person, or by the gate once it has been
@@ -39,6 +39,7 @@ pub mod cause;
 pub mod class;
 mod kept;
 mod record;
+pub mod story;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -319,7 +320,7 @@ impl Incidents {
         if told == Told::Nothing && (is_novel || has_doubled || !one.done.is_empty()) {
             told = Told::Joined;
         }
-        incident.tell(told, incident.is_to_page());
+        incident.tell(told, incident.is_to_page_for(notice, one.urgency));
         change.key(&id, &notice.public_key);
         change.touch(id);
     }

@@ -5,6 +5,11 @@ use serde_json::{Value, json};
 
 /// The explanation of a decision, as one line of JSON.
 pub(super) fn explain(decision: &Decision, policy: &Policy) -> String {
+    explained(decision, policy).to_string()
+}
+
+/// The explanation of a decision.
+pub(super) fn explained(decision: &Decision, policy: &Policy) -> Value {
     let terms = Term::ALL.iter().zip(decision.terms.0).filter(|(_, nats)| *nats != 0.0);
     let terms: Vec<Value> =
         terms.map(|(term, nats)| json!({ "name": term.as_str(), "value_nats": nats })).collect();
@@ -20,7 +25,6 @@ pub(super) fn explain(decision: &Decision, policy: &Policy) -> String {
         "window_id": window.map(|window| window.name.as_str()),
         "expected_false_per_M_validator_days": decision.expected_false_per_million,
     })
-    .to_string()
 }
 
 fn finding(finding: &Finding) -> Value {

@@ -166,9 +166,10 @@ impl Account {
         self.client.answered(verdict);
         self.count(gate, result);
         self.testify(gate, result);
-        let position = self.audit(gate, verdict, code, result);
+        let normal = self.normal(gate, result);
+        let position = self.audit(gate, (verdict, code), result, normal.as_ref());
         findings::report(&self, gate, result);
-        self.notice(gate, (verdict, code), position, result);
+        self.notice(gate, (verdict, code), (position, normal), result);
         match result {
             Ok(_) => self.log_signed(),
             Err(not_signed) => self.log_not_signed(gate, not_signed),
@@ -231,15 +232,27 @@ impl Account {
         }
     }
 
+    /// What is normal for the key, where the request was not simply signed.
+    fn normal(
+        &self,
+        gate: &Gate,
+        result: &Result<Signed, NotSigned>,
+    ) -> Option<(Normal, Option<GroupIndex>)> {
+        let judged = self.judged.as_ref().map(|(_, decision)| decision.level);
+        let is_quiet = result.is_ok() && judged.is_none_or(|level| level < Level::Alert);
+        self.row.filter(|_| !is_quiet).map(|row| Normal::of(gate, row))
+    }
+
     /// Writes it down, where it came as far as a key that is enrolled.
     fn audit(
         &mut self,
         gate: &Gate,
-        verdict: Verdict,
-        code: &'static str,
+        (verdict, code): (Verdict, &'static str),
         result: &Result<Signed, NotSigned>,
+        normal: Option<&(Normal, Option<GroupIndex>)>,
     ) -> Option<Position> {
         let place = self.place.take()?;
+        let normal = normal.map(|(normal, _)| normal);
         let key: Option<PublicKey> = self.identifier.parse().ok();
         Some(place.write(DecisionRecord {
             at_unix_ms: self.came_at.map_or(0, |now| now.unix_ns / 1_000_000),
@@ -253,7 +266,7 @@ impl Account {
             signing_root: self.root.map(|root| root.0),
             times: self.times.all(),
             store_sequence: self.store_sequence,
-            explanation: result.as_ref().err().and_then(|it| findings::explanation(gate, it)),
+            explanation: result.as_ref().err().map(|it| findings::told(gate, it, normal)),
         }))
     }
 
@@ -262,7 +275,7 @@ impl Account {
         &self,
         gate: &Gate,
         (verdict, code): (Verdict, &'static str),
-        position: Option<Position>,
+        (position, normal): (Option<Position>, Option<(Normal, Option<GroupIndex>)>),
         result: &Result<Signed, NotSigned>,
     ) {
         let judged = match result {
@@ -274,7 +287,7 @@ impl Account {
             return;
         }
         let Some(came_at) = self.came_at else { return }; // not even a duty
-        let (normal, group) = self.row.map(|row| Normal::of(gate, row)).unzip();
+        let (normal, group) = normal.unzip();
         gate.response.notice(|| Notice {
             at: judge::moment(gate.slots, came_at),
             request_id: self.trace.request_id.to_string(),

@@ -8,7 +8,7 @@ use super::cause::Cause;
 use super::class::Pages;
 use crate::events::{Event, Severity};
 use crate::metrics::Verdict;
-use crate::response::playbook::{Consequence, Done};
+use crate::response::playbook::{Consequence, Done, Urgency};
 use crate::response::{Normal, Notice};
 
 /// Where an incident stands.
@@ -245,19 +245,42 @@ impl Incident {
         }
     }
 
-    /// Whether a person is to be woken up now: once for an incident, until it begins again.
-    pub(super) fn is_to_page(&self) -> bool {
+    /// Whether a person is to be woken up now for `notice`: once for an incident, until it begins
+    /// again. The playbook may hush what is refused, and may call somebody for what its family
+    /// would not.
+    pub(super) fn is_to_page_for(&self, notice: &Notice, urgency: Urgency) -> bool {
         if self.paged {
             return false;
         }
-        match self.cause.family.pages() {
+        match (notice.verdict, self.cause.family.pages()) {
+            (Verdict::Refused, Pages::Never) => false,
+            (Verdict::Refused, Pages::AtOnce) => urgency == Urgency::Page,
+            (Verdict::Refused, Pages::IfItLasts(_)) => urgency != Urgency::Observe && self.lasts(),
+            // By default nobody is called for these: who says so means it.
+            (Verdict::Signed | Verdict::Rejected | Verdict::Failed, _) => {
+                urgency == Urgency::Page || self.is_to_page()
+            }
+        }
+    }
+
+    /// The same, by its family alone.
+    pub(super) fn is_to_page(&self) -> bool {
+        let by_family = match self.cause.family.pages() {
             Pages::AtOnce => true,
             Pages::Never => false,
+            Pages::IfItLasts(_) => self.lasts(),
+        };
+        by_family && !self.paged
+    }
+
+    fn lasts(&self) -> bool {
+        match self.cause.family.pages() {
             Pages::IfItLasts(lasting) => {
                 let (since, offences) = self.burst;
                 offences >= lasting.offences
                     && self.last_seen_unix_ms.saturating_sub(since) >= lasting.for_ms
             }
+            Pages::AtOnce | Pages::Never => false,
         }
     }
 }

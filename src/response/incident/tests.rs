@@ -15,7 +15,7 @@ use crate::events::Severity;
 use crate::events::{Event, Events, Paging};
 use crate::metrics::Verdict;
 use crate::response::Normal;
-use crate::response::playbook::{Done, Urgency};
+use crate::response::playbook::{Done, Playbook, Urgency};
 
 /// Incidents on a disk, and what they told.
 struct Desk {
@@ -123,7 +123,8 @@ fn pages(incident: &Incident) -> bool {
 
 /// A notice, and what was done about it.
 fn alone(notice: &Notice, done: &[Done]) -> Consequence {
-    Consequence { notice: notice.clone(), urgency: Urgency::default(), done: done.to_vec() }
+    let urgency = Playbook::default().urgency(notice);
+    Consequence { notice: notice.clone(), urgency, done: done.to_vec() }
 }
 
 const T: u64 = 1_800_000_000_000;
@@ -250,6 +251,24 @@ fn what_was_done_is_told_with_its_place_in_the_audit_log() {
     assert_eq!(incident.events, 2, "it is told, and pages nobody again");
     assert!(incident.summary().ends_with("done: quarantine q-1 of two"), "{}", incident.summary());
     assert_eq!(incident.positions, Some((2, 9)));
+}
+
+/// An operator who wants to hear of refusals and not to be woken up by them, and one who wants to
+/// be woken up by a single fault of a signer.
+#[test]
+fn a_playbook_hushes_and_calls() {
+    let desk = Desk::new();
+    let take = |notice: Notice, urgency| {
+        let batch = [Consequence { notice, urgency, done: Vec::new() }];
+        desk.response.incidents.take(&desk.response, &desk.policy, &batch);
+    };
+    take(desk.lease("two", 1, T), Urgency::Notify);
+    assert!(!desk.only().paged);
+    take(desk.lease("two", 2, T + 1), Urgency::Page);
+    assert!(desk.only().paged);
+    let failed = desk.coded("one", 3, T, "upstream_reset");
+    take(Notice { verdict: Verdict::Failed, ..failed }, Urgency::Page);
+    assert!(desk.list().iter().all(|incident| incident.paged));
 }
 
 #[test]

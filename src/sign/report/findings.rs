@@ -2,8 +2,11 @@
 
 use policy::{Decision, GroupIndex};
 
-use super::super::explanation::{explain, level};
+use serde_json::json;
+
+use super::super::explanation::{explain, explained, level};
 use super::{Account, DutyKind, Gate, NotSigned, POLICY_FINDING, Refusal, Signed};
+use crate::response::Normal;
 
 /// Counts what step 6 had to say, and writes what did not become a refusal.
 pub(super) fn report(account: &Account, gate: &Gate, result: &Result<Signed, NotSigned>) {
@@ -31,6 +34,20 @@ pub(super) fn explanation(gate: &Gate, not_signed: &NotSigned) -> Option<String>
         }
         NotSigned::Refused(_) | NotSigned::Rejected(_) | NotSigned::Failed(_) => None,
     }
+}
+
+/// Why something was not signed and what would have been normal, for the audit log.
+pub(super) fn told(gate: &Gate, not_signed: &NotSigned, normal: Option<&Normal>) -> String {
+    let mut told = match not_signed {
+        NotSigned::Refused(Refusal::Policy(refusal)) => {
+            explained(&refusal.decision, &gate.judgement.policy())
+        }
+        NotSigned::Refused(_) | NotSigned::Rejected(_) | NotSigned::Failed(_) => {
+            json!({ "reason": not_signed.to_string() })
+        }
+    };
+    told["normal"] = json!(normal);
+    told.to_string()
 }
 
 fn count(gate: &Gate, group: GroupIndex, decision: &Decision) {
