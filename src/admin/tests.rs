@@ -16,6 +16,7 @@ use crate::tests::{Rig, network};
 
 mod callers;
 mod document;
+mod incidents;
 mod roles;
 
 /// A desk over a gate in memory with the keys 1 and 2, and the files of its credentials: `viewer`,

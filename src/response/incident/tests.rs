@@ -17,6 +17,8 @@ use crate::metrics::Verdict;
 use crate::response::Normal;
 use crate::response::playbook::{Done, Playbook, Urgency};
 
+mod stories;
+
 /// Incidents on a disk, and what they told.
 struct Desk {
     directory: TempDir,
