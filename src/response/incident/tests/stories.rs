@@ -80,9 +80,12 @@ fn a_timeline_says_who_from_where_when_what_was_normal_what_was_decided_and_done
         .iter()
         .map(|line| (line.position.unwrap(), line.who.as_str(), line.decided.as_str()))
         .collect();
-    let refused = "refused client_lease";
-    let expected =
-        [(2, "two", refused), (3, "two", refused), (5, "one", "signed"), (6, "anna", "done")];
+    let expected = [
+        (of_one, "two", "refused client_lease"),
+        (of_two, "two", "refused client_lease"),
+        (after, "one", "signed"),
+        (acknowledged.0, "anna", "done"),
+    ];
     assert_eq!(told, expected, "the stranger's key is not of it, nor what was before it");
     let first = &story.lines[0];
     assert_eq!((first.slot, first.into_slot_ms), (3_200, 2));
