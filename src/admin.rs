@@ -20,27 +20,40 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
+use slashing_db::SideTableError;
 
+use crate::config::AdminConfig;
 use crate::sign::Gate;
 
 pub use self::answer::Answer;
 pub use self::auth::{Access, AccessError, Caller, Credential, NotKnown, Role};
+pub use self::grants::{Agreement, Grant, Grants, Wanted, pending};
 pub use self::input::{Json, Params, Segments};
 pub use self::openapi::document;
+pub use self::policy::{InForce, PolicyDesk, PolicyProblem, Replayed};
 pub use self::problem::Problem;
 pub use self::routes::{Method, Route, Routes};
 pub use self::serve::serve;
+pub use self::work::blocking;
 
 mod answer;
 mod auth;
+mod baseline;
+mod clients;
+mod evaluate;
+mod grants;
 mod guard;
 mod health;
 mod incidents;
 mod input;
+mod keys;
 mod openapi;
+mod policy;
 mod problem;
 mod routes;
 mod serve;
+mod validators;
+mod work;
 
 #[cfg(test)]
 mod tests;
@@ -51,13 +64,44 @@ pub struct Desk {
     pub gate: Arc<Gate>,
     /// Who may call.
     pub access: Arc<Access>,
+    /// The policy documents.
+    pub policy: Box<dyn PolicyDesk>,
+    /// What two must agree on.
+    pub grants: Grants,
+    /// What was configured.
+    pub settings: Settings,
     closing: AtomicBool,
+}
+
+/// The numbers of `[admin]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a grant is good, in seconds.
+    pub grant_ttl_s: u64,
+    /// An exit window for more keys than this needs two identities.
+    pub bulk_exit_keys: u64,
+}
+
+impl Settings {
+    /// Those of a configuration.
+    pub fn of(config: &AdminConfig) -> Self {
+        Self { grant_ttl_s: config.grant_ttl_s, bulk_exit_keys: config.bulk_exit_keys }
+    }
 }
 
 impl Desk {
     /// The desk of `gate`.
-    pub fn new(gate: Arc<Gate>, access: Arc<Access>) -> Self {
-        Self { gate, access, closing: AtomicBool::new(false) }
+    ///
+    /// # Errors
+    /// When the grants that were kept cannot be read.
+    pub fn new(
+        gate: Arc<Gate>,
+        access: Arc<Access>,
+        policy: Box<dyn PolicyDesk>,
+        settings: Settings,
+    ) -> Result<Self, SideTableError> {
+        let grants = Grants::kept_in(&gate.response.table, settings.grant_ttl_s)?;
+        Ok(Self { gate, access, policy, grants, settings, closing: AtomicBool::new(false) })
     }
 
     /// Changes nothing from now on: the gate ends, or another takes over. What is only read is
@@ -78,7 +122,18 @@ impl Desk {
 
 /// Every resource, in the order of the document.
 pub fn resources() -> Vec<Routes> {
-    vec![health::routes(), incidents::routes(), openapi::routes()]
+    vec![
+        health::routes(),
+        keys::routes(),
+        validators::routes(),
+        baseline::routes(),
+        clients::routes(),
+        evaluate::routes(),
+        policy::routes(),
+        grants::routes(),
+        incidents::routes(),
+        openapi::routes(),
+    ]
 }
 
 /// The whole API.

@@ -14,7 +14,8 @@ use slashing_db::{
 use thiserror::Error;
 
 use crate::bls::{self, BlsError};
-use crate::clock::{Clock, ClockHealth, SlotClock, iso8601};
+use crate::clock::{self, Clock, ClockHealth, SlotClock, iso8601};
+use crate::sign::Gate;
 use crate::validated_keys::{ValidatedKeys, validate};
 use crate::validators::{Standing, Validator, Validators};
 
@@ -164,6 +165,20 @@ pub struct Declarations<'a> {
     pub clock_health: ClockHealth,
     /// The keys as points; `None` where no signature is verified, and any 48 bytes are a key.
     pub validated_keys: Option<&'a ValidatedKeys>,
+}
+
+impl<'a> Declarations<'a> {
+    /// Those of a running gate.
+    pub fn of(gate: &'a Gate) -> Self {
+        Self {
+            store: &gate.store,
+            validators: &gate.validators,
+            slots: gate.slots,
+            clock: &gate.clock,
+            clock_health: clock::health(),
+            validated_keys: gate.verifier.keys().map(|keys| &**keys),
+        }
+    }
 }
 
 impl Declarations<'_> {
@@ -383,7 +398,8 @@ impl KeyLine {
         }
     }
 
-    fn awaiting(key: &PublicKey) -> Self {
+    /// The line of a key that nobody has enrolled.
+    pub fn awaiting(key: &PublicKey) -> Self {
         Self {
             public_key: key.to_string(),
             status: "awaiting enrolment".to_owned(),

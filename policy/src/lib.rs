@@ -15,6 +15,7 @@
 //! | `score.rs` | who is asking: the context score |
 //! | `sequential.rs` | what adds up: timing, shares, rates |
 //! | `key.rs` | the state of one key, packed; its parts in `key/` |
+//! | `describe.rs` | the state of a key in plain numbers, for people |
 //! | `table.rs` | bounded maps that many threads use at once |
 //!
 //! # One request
@@ -27,6 +28,7 @@
 
 mod bytes;
 pub mod decision;
+pub mod describe;
 pub mod engine;
 pub mod key;
 pub mod observation;
@@ -40,6 +42,7 @@ pub mod settings;
 mod table;
 
 pub use decision::{Decision, Evidence, Finding, Level, Term, Terms, Verdict};
+pub use describe::{Described, SourceSeen};
 pub use engine::{Alarm, Engine, Struck};
 pub use key::{Holder, KeyState};
 pub use observation::{

@@ -18,6 +18,8 @@ pub(super) struct Noted {
     pub(super) reason: Option<String>,
     /// What it was given and what came of it.
     pub(super) details: Option<Value>,
+    /// What it was done to, where that is much: records of their own.
+    pub(super) list: Vec<String>,
 }
 
 /// A call that was done.
@@ -77,6 +79,13 @@ impl Answer {
     #[must_use]
     pub fn noting(mut self, details: Value) -> Self {
         self.noted.details = Some(details);
+        self
+    }
+
+    /// All that it was done to, for the audit log: it gets records of its own.
+    #[must_use]
+    pub fn listing(mut self, list: Vec<String>) -> Self {
+        self.noted.list = list;
         self
     }
 }

@@ -108,7 +108,7 @@ async fn write_down(
     path: String,
     mut response: Response,
 ) -> Response {
-    let Noted { subject, reason, details } =
+    let Noted { subject, reason, details, list } =
         response.extensions_mut().remove::<Noted>().unwrap_or_default();
     let status = response.status().as_u16();
     if terms.changes {
@@ -141,7 +141,14 @@ async fn write_down(
         details: all.to_string(),
     };
     let audit = desk.gate.response.audit.clone();
-    let written = tokio::task::spawn_blocking(move || audit.act(record)).await;
+    let written = tokio::task::spawn_blocking(move || {
+        for part in list.chunks(LISTED_MAX) {
+            let details = json!({ "list": part }).to_string();
+            audit.act(ActionRecord { details, ..record.clone() });
+        }
+        audit.act(record)
+    });
+    let written = written.await;
     match written {
         Ok(_) => response,
         Err(error) => {
@@ -150,3 +157,6 @@ async fn write_down(
         }
     }
 }
+
+/// Keys in one record of the audit log.
+const LISTED_MAX: usize = 100;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Answer, Desk, Problem, Role, Routes};
 use crate::clock::{self, ClockHealth};
 
 pub(super) fn routes() -> Routes {
-    Routes::new("health", "Whether the gate is in order").get(
+    Routes::new("health", "Whether the gate is in order").with_schemas(schemas()).get(
         "/v1/health",
         Role::Viewer,
         "health.show",
@@ -22,6 +22,25 @@ pub(super) fn routes() -> Routes {
         }),
         show,
     )
+}
+
+fn schemas() -> Value {
+    json!({
+        "Health": {
+            "type": "object",
+            "properties": {
+                "signs": { "type": "boolean" },
+                "version": { "type": "string" },
+                "network": { "type": "string" },
+                "slot": { "type": "integer" },
+                "epoch": { "type": "integer" },
+                "clock_synchronised": { "type": "boolean" },
+                "store_failed": { "type": "boolean" },
+                "audit_takes_on": { "type": "boolean" },
+                "keys": { "type": "object", "additionalProperties": { "type": "integer" } },
+            },
+        },
+    })
 }
 
 async fn show(State(desk): State<Arc<Desk>>) -> Result<Answer, Problem> {

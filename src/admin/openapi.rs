@@ -33,6 +33,13 @@ pub fn document() -> Value {
             path[route.method.as_str().to_lowercase()] = operation(resource.tag, route);
         }
     }
+    let own = schemas::all();
+    let of_all = resources.iter().map(|resource| &resource.schemas).chain([&own]);
+    let schemas: Map<String, Value> = of_all
+        .filter_map(Value::as_object)
+        .flatten()
+        .map(|(name, it)| (name.clone(), it.clone()))
+        .collect();
     let tags = resources.iter().map(|it| json!({ "name": it.tag, "description": it.about }));
     json!({
         "openapi": "3.1.0",
@@ -59,8 +66,47 @@ pub fn document() -> Value {
                     "schema": { "$ref": "#/components/schemas/Problem" }
                 } }
             } },
-            "schemas": schemas::all(),
+            "schemas": schemas,
         },
+    })
+}
+
+/// The answer of an operation that succeeds, as JSON of this shape.
+pub(super) fn answer(description: &str, schema: Value) -> Value {
+    json!({ "200": {
+        "description": description,
+        "content": { "application/json": { "schema": schema } }
+    } })
+}
+
+/// The answer of an operation that waits for a second identity, under `202`.
+pub(super) fn pending() -> Value {
+    json!({
+        "description": "A second identity has to approve this grant; then call again with its id",
+        "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Grant" } } },
+    })
+}
+
+/// A JSON body with these properties, of which some must be there.
+pub(super) fn body(required: &[&str], properties: Value) -> Value {
+    json!({ "required": true, "content": { "application/json": { "schema": {
+        "type": "object",
+        "required": required,
+        "additionalProperties": false,
+        "properties": properties,
+    } } } })
+}
+
+/// A parameter after the `?`.
+pub(super) fn query(name: &str, description: &str, schema: Value) -> Value {
+    json!({ "name": name, "in": "query", "description": description, "schema": schema })
+}
+
+/// A variable part of the path.
+pub(super) fn segment(name: &str, description: &str) -> Value {
+    json!({
+        "name": name, "in": "path", "required": true, "description": description,
+        "schema": { "type": "string" },
     })
 }
 

@@ -60,13 +60,21 @@ pub struct Routes {
     pub tag: &'static str,
     /// What it is, in a line.
     pub about: &'static str,
+    /// The shapes that its operations refer to, `#/components/schemas/...`.
+    pub schemas: Value,
     list: Vec<Route>,
 }
 
 impl Routes {
     /// A resource without routes.
     pub fn new(tag: &'static str, about: &'static str) -> Self {
-        Self { tag, about, list: Vec::new() }
+        Self { tag, about, schemas: Value::Null, list: Vec::new() }
+    }
+
+    /// With the shapes that its operations refer to: an object of them by name.
+    #[must_use]
+    pub fn with_schemas(self, schemas: Value) -> Self {
+        Self { schemas, ..self }
     }
 
     /// Adds a GET.

@@ -10,14 +10,45 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 
-use super::{Access, Desk, Role, router};
+use super::{Access, Desk, InForce, PolicyDesk, PolicyProblem, Replayed, Role, Settings, router};
 use crate::config::{AdminConfig, CredentialConfig};
+use crate::response::ResponseTable;
 use crate::tests::{Rig, network};
 
 mod callers;
 mod document;
+mod grants;
 mod incidents;
+mod keys;
 mod roles;
+
+/// A policy whose drafts say themselves whether they are strict or wrong.
+#[derive(Default)]
+pub(super) struct Drafts(parking_lot::Mutex<String>);
+
+impl PolicyDesk for Drafts {
+    fn in_force(&self) -> InForce {
+        let document = Some(self.0.lock().clone());
+        InForce { file: None, document, summary: String::new(), is_recorded: true }
+    }
+
+    fn check(&self, document: &str) -> Result<String, PolicyProblem> {
+        let is_wrong = document.contains("wrong");
+        if is_wrong { Err(PolicyProblem::Document("it is".to_owned())) } else { Ok(String::new()) }
+    }
+
+    fn replay(&self, document: &str) -> Result<Replayed, PolicyProblem> {
+        self.check(document)?;
+        let is_strict = document.contains("strict");
+        Ok(Replayed { is_recorded: true, is_strict, report: Value::Null })
+    }
+
+    fn publish(&self, document: &str) -> Result<Vec<String>, PolicyProblem> {
+        self.check(document)?;
+        document.clone_into(&mut self.0.lock());
+        Ok(vec!["all of it".to_owned()])
+    }
+}
 
 /// A desk over a gate in memory with the keys 1 and 2, and the files of its credentials: `viewer`,
 /// `operator`, `operator2`, `approver`, each of the role that it is named after.
@@ -48,11 +79,18 @@ pub(super) fn credential(folder: &std::path::Path, name: &str, role: Role) -> Cr
 
 impl Bench {
     pub(super) fn new() -> Self {
+        Self::over(ResponseTable::default())
+    }
+
+    /// With the grants that are kept in a table.
+    pub(super) fn over(table: ResponseTable) -> Self {
         let rig = Rig::new();
         rig.enrol(1);
         rig.enrol(2);
         let (hands, clock) = (rig.hands.clone(), rig.clock.clone());
-        let gate = Arc::new(rig.into_gate(network()));
+        let mut gate = rig.into_gate(network());
+        gate.response.table = table;
+        let gate = Arc::new(gate);
         let files = tempfile::tempdir().unwrap();
         let mut late = credential(files.path(), "late", Role::Approver);
         late.expires_unix_ms = Some(clock.now().unix_ns / 1_000_000 + 1_000);
@@ -72,7 +110,9 @@ impl Bench {
             credentials,
         };
         let access = Access::load(&config, clock).unwrap();
-        let desk = Arc::new(Desk::new(gate, access));
+        let policy = Box::new(Drafts::default());
+        let desk = Desk::new(gate, access, policy, Settings::of(&config));
+        let desk = Arc::new(desk.unwrap());
         let router = TowerToHyperService::new(router(&desk));
         Self { desk, hands, _files: files, router }
     }

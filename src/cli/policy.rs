@@ -12,6 +12,7 @@ use crate::config::policy::{KeyPlace, Known, PolicyError, read, summary};
 use crate::config::{Config, KeySelection, RunArgs};
 
 pub use self::replay::{PublishArgs, ReplayArgs};
+pub(super) use self::replay::{replace, report_as_json, try_draft};
 
 mod replay;
 

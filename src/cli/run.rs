@@ -41,6 +41,7 @@ use self::hand_over::{Door, Turn};
 pub(super) use self::listeners::addresses;
 use self::listeners::{listen, serve};
 use self::policy::{PolicyFile, record};
+use self::policy_desk::Documents;
 #[cfg(feature = "bench-nosync")]
 use self::signers::require_loopback;
 pub(super) use self::signers::upstream_keys;
@@ -58,6 +59,7 @@ mod hand_over;
 mod judgement;
 mod listeners;
 mod policy;
+mod policy_desk;
 mod response;
 mod signers;
 mod threads;
@@ -160,14 +162,15 @@ pub(super) fn serve_until_the_end(
         supervised: notify.is_to_somebody(),
     };
     let door = Door::new(&sockets, terms, ends.clone());
-    serve_control(&config, &gate, slots, policy, door)?;
+    let documents = Box::new(Documents::new(Arc::clone(&policy)));
+    serve_control(&config, &gate, policy, door)?;
     watch_upstreams(&config, &gate, &discovery)?;
     watch_signals(ends)?;
     watch_upgrade_signal()?;
     let listeners = listen(&config, &clients, &mut sockets.lock())?;
     let server = serve(&config, &gate, &discovery, listeners, None)?;
     let metrics_address = serve_metrics(&config, &gate, &discovery, &server, &sockets)?;
-    let admin = admin::serve(&config, &gate, callers, &sockets)?;
+    let admin = admin::serve(&config, &gate, callers, documents, &sockets)?;
     watchdog::watch(Arc::clone(&notify), &gate, server.stats())?;
     tracing::info!(
         event = "serving",
@@ -180,10 +183,7 @@ pub(super) fn serve_until_the_end(
         open_files_max = files,
         "the gate is open"
     );
-    let unused = sockets.lock().close_unused();
-    if !unused.is_empty() {
-        tracing::info!(event = "sockets_closed", addresses = ?unused, "not configured any more");
-    }
+    close_unused(&mut sockets.lock());
     notify.ready("serving");
     on_serving(clock.now());
     let spans = Arc::clone(&gate);
@@ -192,6 +192,13 @@ pub(super) fn serve_until_the_end(
     let exit = running.until_the_end(server, &ended);
     spans.tracer.flush(LAST_SPANS);
     exit
+}
+
+fn close_unused(sockets: &mut Sockets) {
+    let unused = sockets.close_unused();
+    if !unused.is_empty() {
+        tracing::info!(event = "sockets_closed", addresses = ?unused, "not configured any more");
+    }
 }
 
 fn log_configuration(config: &Config, network: &Network) {
@@ -278,7 +285,6 @@ fn tracer(config: &Config, metrics: &Metrics) -> anyhow::Result<Tracer> {
 fn serve_control(
     config: &Config,
     gate: &Arc<Gate>,
-    slots: SlotClock,
     policy: Arc<PolicyFile>,
     door: Door,
 ) -> anyhow::Result<()> {
@@ -290,15 +296,7 @@ fn serve_control(
         if let control::Command::TestEvents { sink, page } = command {
             return events::test(&gate, sink.as_deref(), *page);
         }
-        let declarations = Declarations {
-            store: &gate.store,
-            validators: &gate.validators,
-            slots,
-            clock: &gate.clock,
-            clock_health: clock::health(),
-            validated_keys: gate.verifier.keys().map(|keys| &**keys),
-        };
-        control::execute(&declarations, command, input, output)
+        control::execute(&Declarations::of(&gate), command, input, output)
     };
     let hand_over = move |ask: &_, stream: &_| door.answer(ask, stream);
     control::serve(&config.slashing.directory, answer, hand_over)

@@ -27,6 +27,14 @@ impl Testimony {
         self.outside_ms[place].store(signed(late) - signed(early), Relaxed);
     }
 
+    /// As [`take`](Self::take), and leaves it there.
+    pub fn look(&self) -> Option<i64> {
+        let noted = self.noted.load(Relaxed) as usize;
+        let mut outside: Vec<i64> =
+            self.outside_ms.iter().take(noted).map(|ms| ms.load(Relaxed)).collect();
+        (noted >= NOTED_MIN).then(|| median(&mut outside))
+    }
+
     /// The median of what was noted since the last call; `None` if that is too little to go by.
     pub fn take(&self) -> Option<i64> {
         let noted = self.noted.swap(0, Relaxed) as usize;

@@ -130,7 +130,11 @@ fn record(
 }
 
 /// The rest of step 4: what only the key's row knows.
-fn active(case: &Case<'_>, validator: &mut Validator, ask: &Ask<'_>) -> Result<(), Refusal> {
+pub(super) fn active(
+    case: &Case<'_>,
+    validator: &mut Validator,
+    ask: &Ask<'_>,
+) -> Result<(), Refusal> {
     if validator.halted {
         return Err(Refusal::Halted);
     }
@@ -138,7 +142,7 @@ fn active(case: &Case<'_>, validator: &mut Validator, ask: &Ask<'_>) -> Result<(
 }
 
 /// What only the store may permit, in EIP-3076's words; `None` for a duty that is not slashable.
-fn message(duty: &Duty, root: SigningRoot) -> Option<Message> {
+pub(super) fn message(duty: &Duty, root: SigningRoot) -> Option<Message> {
     let signing_root = slashing_db::SigningRoot(root.0);
     match duty {
         Duty::Attestation(data) => Some(Message::Attestation(SignedAttestation {
@@ -171,7 +175,7 @@ fn message(duty: &Duty, root: SigningRoot) -> Option<Message> {
 
 /// What time allows to be recorded: the rules of step 3 have already said so to the client in their
 /// own words; this is the store's own line of defence against a poisoned watermark.
-fn bounds(gate: &Gate, now: Now) -> Bounds {
+pub(super) fn bounds(gate: &Gate, now: Now) -> Bounds {
     let reach = now.after(gate.slots.slot_duration());
     Bounds {
         target_epoch_min: gate.target_epoch_min(now).0,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use arc_swap::Guard;
 use policy::{
-    Decision, Finding, GroupIndex, Level, Message, Moment, Observation, Outcome, Policy, Source,
-    Verdict,
+    ClientIndex, Decision, Finding, GroupIndex, Level, Message, Moment, Observation, Outcome,
+    Policy, Source, Verdict,
 };
 
 use super::Gate;
@@ -90,6 +90,11 @@ pub(super) enum Opinion {
 impl Asker {
     /// The source of a request of `client` that is written in this style.
     pub(super) fn source(&self, gate: &Gate, client: &Client, style: Style) -> Source {
+        self.source_of(client.place(&gate.judgement.clients).index, style)
+    }
+
+    /// The same, of a client by its place.
+    pub(super) fn source_of(&self, client: ClientIndex, style: Style) -> Source {
         let Style { first, is_spaced, claims_root } = style;
         // Where members are written in alphabetical order, the type of duty decides which of the
         // last three comes first: they are one.
@@ -101,7 +106,7 @@ impl Asker {
         };
         let style: u64 = first << 2 | u64::from(is_spaced) << 1 | u64::from(claims_root);
         Source {
-            client: client.place(&gate.judgement.clients).index,
+            client,
             certificate: self.origin.certificate,
             dialect: (self.head ^ style).wrapping_mul(0x9e37_79b9_7f4a_7c15).max(1),
             prefix: self.origin.prefix,
@@ -220,12 +225,17 @@ impl<'a> Case<'a> {
             Verdict::Refuse => {}
         }
         self.note_refusal(baseline, &decision);
+        Err(self.refusal(decision))
+    }
+
+    /// The refusal of a decision that refuses.
+    pub(super) fn refusal(&self, decision: Decision) -> NotSigned {
         match decision.refusal().cloned() {
             Some(finding) => {
                 let refusal = PolicyRefusal { finding, decision, group: self.seen.group };
-                Err(Refusal::Policy(Box::new(refusal)).into())
+                Refusal::Policy(Box::new(refusal)).into()
             }
-            None => Err(Fault::Bug("policy refused without a rule").into()),
+            None => Fault::Bug("policy refused without a rule").into(),
         }
     }
 
@@ -261,6 +271,12 @@ impl<'a> Case<'a> {
                 rule: refusal.map(|finding| finding.rule),
             })
         });
+    }
+
+    /// What the engine would say with this state of the key. Changes nothing.
+    pub(super) fn supposed(&mut self, state: &policy::KeyState, is_repeat: bool) -> Decision {
+        self.seen.is_repeat = is_repeat;
+        self.judged(state)
     }
 
     fn judged(&self, state: &policy::KeyState) -> Decision {

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Http, Options, World};
+use crate::support::{Http, Options, World, attestation, key};
 
 const ROLES: [&str; 3] = ["viewer", "operator", "approver"];
 
@@ -76,4 +76,37 @@ fn without_the_section_there_is_no_listener() {
     let serving = log.lines().find(|line| line.contains("\"serving\"")).expect("it serves");
     let serving: Value = serde_json::from_str(serving).unwrap();
     assert!(serving.get("admin").is_none(), "{serving}");
+}
+
+/// What a dry run says is what happens, and a dry run leaves nothing behind.
+#[test]
+fn a_dry_run_says_what_would_happen_and_changes_nothing() {
+    let world = start(Options::default());
+    let epoch = world.epoch();
+    let (first, other) = (attestation(epoch - 1, epoch, 1), attestation(epoch - 1, epoch, 2));
+    assert_eq!(world.sign(&key(1), &first).0, 200); // the gate knows the client now
+    let dry = |request: &Value| {
+        let body = json!({ "key": key(0), "client": "default", "request": request }).to_string();
+        let (status, answer) = call(&world, ("POST", "/v1/evaluate"), &token("operator"), &body);
+        assert_eq!(status, 200, "{answer}");
+        (answer["verdict"].as_str().unwrap().to_owned(), answer["code"].clone())
+    };
+    assert_eq!(dry(&first).0, "signed");
+    assert_eq!(dry(&other).0, "signed", "the dry run before it burnt nothing");
+    assert_eq!(world.sign(&key(0), &first).0, 200);
+    assert_eq!(dry(&first).0, "signed", "a repeat");
+    let (verdict, code) = dry(&other);
+    assert_eq!(verdict, "refused", "{code}");
+    let (status, refusal) = world.sign(&key(0), &other);
+    assert_eq!((status, &refusal["code"]), (412, &code), "{refusal}");
+    assert_eq!(dry(&json!({ "type": "ATTESTATION" })).0, "rejected");
+    let body = json!({ "key": key(0), "client": "nobody", "request": {} }).to_string();
+    let (status, problem) = call(&world, ("POST", "/v1/evaluate"), &token("operator"), &body);
+    assert_eq!((status, &problem["field"]), (422, &json!("client")), "{problem}");
+    let baseline = ("GET", &*format!("/v1/baselines/{}", key(0)));
+    let (_, baseline) = call(&world, baseline, &token("viewer"), "");
+    assert_eq!((&baseline["owner"], &baseline["released"]), (&json!("default"), &json!(1)));
+    let (_, clients) = call(&world, ("GET", "/v1/clients"), &token("viewer"), "");
+    assert_eq!(clients["clients"][0]["keys"], 2, "{clients}");
+    assert_eq!(clients["clients"][0]["answered"]["refused"], 1, "{clients}");
 }

@@ -61,6 +61,11 @@ impl Lease {
             self.former_certificate = self.certificate;
             self.token_moved_epoch = at.epoch as u32;
         }
+        self.look_like(source);
+    }
+
+    /// Its owner comes from `source`, without having moved there: for a dry run.
+    pub(crate) fn look_like(&mut self, source: &Source) {
         self.token = source.token();
         self.certificate = fold(source.certificate);
         self.dialect = fold(source.dialect);

@@ -54,6 +54,11 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) const BYTES: usize = 4 + 2 * DutyType::ALL.len() + 4 * (RECENT + 8 + 3 + 2) + 2;
 
+    /// The epoch that duties are counted for.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.into()
+    }
+
     /// Distinct roots of the type in the present epoch so far.
     pub(crate) fn count(&self, duty: DutyType, epoch: u64) -> u16 {
         if epoch > u64::from(self.epoch) { 0 } else { self.counts[duty as usize] }

@@ -50,6 +50,19 @@ impl Sources {
         }
     }
 
+    /// Each source that was seen: its token, and in how many epochs.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = (u32, u16)> {
+        let seen = self.0.iter().filter(|sighting| sighting.epochs > 0);
+        seen.map(|sighting| (sighting.token, sighting.epochs))
+    }
+
+    /// Gives a source another token, for a dry run.
+    pub(crate) fn rename(&mut self, token: u32, other: u32) {
+        for sighting in self.0.iter_mut().filter(|sighting| sighting.token == token) {
+            sighting.token = other;
+        }
+    }
+
     pub(crate) fn write(&self, out: &mut Writer) {
         for sighting in &self.0 {
             out.u32(sighting.token);

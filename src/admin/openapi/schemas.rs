@@ -28,20 +28,6 @@ fn base() -> Value {
                 "field": { "type": "string", "description": "which value is wrong" },
             },
         },
-        "Health": {
-            "type": "object",
-            "properties": {
-                "signs": { "type": "boolean" },
-                "version": { "type": "string" },
-                "network": { "type": "string" },
-                "slot": { "type": "integer" },
-                "epoch": { "type": "integer" },
-                "clock_synchronised": { "type": "boolean" },
-                "store_failed": { "type": "boolean" },
-                "audit_takes_on": { "type": "boolean" },
-                "keys": { "type": "object", "additionalProperties": { "type": "integer" } },
-            },
-        },
     })
 }
 

@@ -17,6 +17,23 @@ const TABLE: &[(&str, &str, Role)] = &[
     ("POST", "/v1/incidents/{id}/reopen", Role::Operator),
     ("GET", "/v1/timeline", Role::Viewer),
     ("GET", "/openapi.json", Role::Viewer),
+    ("GET", "/v1/keys", Role::Viewer),
+    ("POST", "/v1/keys/enrol", Role::Operator),
+    ("POST", "/v1/keys/import", Role::Operator),
+    ("POST", "/v1/keys/disable", Role::Operator),
+    ("POST", "/v1/keys/export", Role::Operator),
+    ("GET", "/v1/validators", Role::Viewer),
+    ("GET", "/v1/validators/{key}", Role::Viewer),
+    ("GET", "/v1/baselines/{key}", Role::Viewer),
+    ("GET", "/v1/clients", Role::Viewer),
+    ("POST", "/v1/evaluate", Role::Operator),
+    ("GET", "/v1/policy", Role::Viewer),
+    ("POST", "/v1/policy/check", Role::Viewer),
+    ("POST", "/v1/policy/replay", Role::Operator),
+    ("POST", "/v1/policy/publish", Role::Operator),
+    ("GET", "/v1/grants", Role::Viewer),
+    ("POST", "/v1/grants/{id}/approve", Role::Approver),
+    ("DELETE", "/v1/grants/{id}", Role::Operator),
 ];
 
 #[test]

@@ -119,7 +119,7 @@ impl PublishArgs {
 }
 
 /// Puts the draft in the place of the document, whole or not at all.
-fn replace(draft: &Path, place: &Path) -> anyhow::Result<()> {
+pub(in crate::cli) fn replace(draft: &Path, place: &Path) -> anyhow::Result<()> {
     let text = fs::read(draft).with_context(|| format!("cannot read {}", draft.display()))?;
     let mut beside = place.as_os_str().to_owned();
     beside.push(".new");
@@ -136,7 +136,7 @@ fn replace(draft: &Path, place: &Path) -> anyhow::Result<()> {
 }
 
 /// Judges what was recorded by the draft.
-fn try_draft(
+pub(in crate::cli) fn try_draft(
     draft: &Path,
     config: Option<&Config>,
     files: &[PathBuf],
@@ -254,7 +254,7 @@ fn as_json(request: &RefusedRequest) -> serde_json::Value {
     })
 }
 
-fn report_as_json(report: &Report) -> serde_json::Value {
+pub(in crate::cli) fn report_as_json(report: &Report) -> serde_json::Value {
     let by_rule = report.by_rule.iter().map(|((rule, group), refusals)| {
         json!({
             "rule": rule.as_str(),

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::access::at_each_change;
 use super::threads::on_own_thread;
-use crate::admin::{self, Access, Desk};
+use crate::admin::{self, Access, Desk, PolicyDesk, Settings};
 use crate::clock::Clock;
 use crate::config::{AdminConfig, Config};
 use crate::server::sockets::Sockets;
@@ -41,11 +41,14 @@ pub(super) fn serve(
     config: &Config,
     gate: &Arc<Gate>,
     access: Option<Arc<Access>>,
+    policy: Box<dyn PolicyDesk>,
     sockets: &Mutex<Sockets>,
 ) -> anyhow::Result<Option<(Arc<Desk>, SocketAddr)>> {
     let Some((address, access)) = config.admin.address.zip(access) else { return Ok(None) };
     watch(&access)?;
-    let desk = Arc::new(Desk::new(Arc::clone(gate), access));
+    let settings = Settings::of(&config.admin);
+    let desk = Desk::new(Arc::clone(gate), access, policy, settings);
+    let desk = Arc::new(desk.context("cannot read the grants of before")?);
     let listener = sockets.lock().listen(address);
     let listener =
         listener.with_context(|| format!("cannot listen on {address} (admin.address)"))?;

@@ -1,7 +1,7 @@
 //! The policy document under a running gate: in force as a whole or not at all; and the recording
 //! of what is judged.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use anyhow::Context;
@@ -82,14 +82,12 @@ impl PolicyFile {
         }
     }
 
-    /// Puts the document in force, or leaves what is; says what has changed.
-    fn reload(&self) -> Result<Vec<String>, PolicyError> {
+    /// Reads a document as one of the running gate.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub(super) fn compile(&self, path: &Path) -> Result<Policy, PolicyError> {
         let judgement = &self.gate.judgement;
-        let Some(path) = &self.path else {
-            let built_in = Policy::clone(&judgement.policy());
-            judgement.publish(built_in); // which names the clients, all of them known by now
-            return Ok(Vec::new());
-        };
         let known = Known {
             groups: &self.config.policy_groups(),
             is_client: &|name| self.config.is_policy_client(name),
@@ -101,7 +99,31 @@ impl PolicyFile {
                 Standing::Awaiting | Standing::Unknown => KeyPlace::Unknown,
             },
         };
-        let policy = read(path, &known).inspect_err(|error| {
+        read(path, &known)
+    }
+
+    /// The gate whose policy it is.
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// What the gate runs by.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Puts the document in force, or leaves what is; says what has changed.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it; what was in force stays so.
+    pub(super) fn reload(&self) -> Result<Vec<String>, PolicyError> {
+        let judgement = &self.gate.judgement;
+        let Some(path) = &self.path else {
+            let built_in = Policy::clone(&judgement.policy());
+            judgement.publish(built_in); // which names the clients, all of them known by now
+            return Ok(Vec::new());
+        };
+        let policy = self.compile(path).inspect_err(|error| {
             tracing::error!(
                 event = "policy_rejected",
                 file = %path.display(),
