@@ -51,6 +51,7 @@ fn play_over_http(told: &str, case: &Case) {
             Expect::Any => {}
         }
     }
+    stage.close_case(told, case);
     if case.pages_nobody {
         let log = stage.world.log();
         let bad: Vec<_> = stage::entries(&log).filter(|entry| entry["level"] == "ERROR").collect();

@@ -21,6 +21,7 @@
 //! | what `docker/` ships, as far as no engine is needed | `containers` |
 //! | seeded worlds of crashes, faults and hostile clients | `simulation` |
 //! | several signers: who is asked, and what one that fails costs | `replicas` |
+//! | one incident and one page for one cause, over restarts | `incident_response` |
 //! | what has happened to others, with time that is turned | `incidents` |
 //! | time that a test turns: the feature `test-clock`, which `make test` has | `test_clock` |
 //! | leases, refusals that burn nothing, what outlives the gate | `policy` |
@@ -40,6 +41,7 @@ mod dashboards;
 mod demo;
 mod flood;
 mod handover;
+mod incident_response;
 #[cfg(feature = "test-clock")]
 mod incidents;
 mod lying_signer;

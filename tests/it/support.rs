@@ -244,6 +244,12 @@ impl World {
         fs::read_to_string(self.dir.path().join("gate.log")).expect("the gate's log")
     }
 
+    /// Where the admin API of the gate with this log listens.
+    pub(crate) fn admin(&self, log: &str) -> SocketAddr {
+        let line = serving(&self.path(log)).expect("it serves");
+        line["admin"].as_str().expect("it has an admin API").parse().expect("an address")
+    }
+
     /// What the signer has signed, by its own log.
     pub(crate) fn signed(&self) -> Vec<log::Entry> {
         let path = self.dir.path().join("signed.jsonl");

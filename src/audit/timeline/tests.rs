@@ -182,7 +182,7 @@ fn a_lost_or_broken_block_is_made_anew() {
 }
 
 /// A day of 100,000 keys, as much of it as `RECORDS_PER_KEY` says: run by hand, it needs some
-/// gigabytes and minutes. `cargo test --lib --features test-clock -- --ignored a_day_of --nocapture`
+/// gigabytes and minutes. With `--ignored a_day_of --nocapture` it says what it found.
 #[test]
 #[ignore = "a measurement: it writes gigabytes"]
 fn a_day_of_one_key_out_of_100_000_comes_within_a_second() {

@@ -16,8 +16,10 @@ use super::body::{self, Origin};
 use super::fixture::{Action, Case, Client, Row};
 use crate::clients::authority::{Authority, Pair, Validity};
 use crate::clients::connection::{Answer, ask, client_config};
-use crate::support::{Options, Process, SLOT_S, World, eventually, key};
+use crate::support::{Http, Options, Process, SLOT_S, World, eventually, key};
 use crate::test_clock::{Hands, NOT_RESERVED};
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// A connection, over TLS or not.
 trait Stream: Read + Write {}
@@ -72,6 +74,7 @@ impl Stage {
         stage.admit_clients(&case.clients);
         let config = stage.configuration(case);
         stage.world.write_config("gate.toml", &config);
+        fs::write(stage.world.path("token"), TOKEN).expect("written");
         let policy = case.policy.iter().map(|line| stage.filled_in(line) + "\n");
         fs::write(stage.world.path("policy.toml"), policy.collect::<String>()).expect("written");
         stage.start_gate();
@@ -102,7 +105,9 @@ impl Stage {
     }
 
     fn configuration(&self, case: &Case) -> String {
-        let mut text = String::new();
+        let mut text = "[admin]\naddress = '127.0.0.1:0'\n[[admin.credentials]]\nname = 'anna'\n\
+                        role = 'viewer'\ntoken_file = 'token'\n"
+            .to_owned();
         if case.clients.iter().any(|client| client.certificate) {
             text += "[tls]\ncertificate = 'gate.crt'\nkey = 'gate.key'\nclient_ca_file = 'ca.crt'\n\
                      client_auth = 'optional'\n";
@@ -148,6 +153,29 @@ impl Stage {
             filled += rest;
         }
         filled
+    }
+
+    /// What was refused is an incident, with a line that says who and what; what pages nobody has
+    /// paged nobody.
+    pub(super) fn close_case(&self, told: &str, case: &Case) {
+        let is_elsewhere = case.sequence().iter().any(|row| row.at_second_gate);
+        let log = if is_elsewhere { "second.log" } else { "gate.log" };
+        let incidents = || {
+            let accept = format!("*/*\r\nAuthorization: Bearer {TOKEN}");
+            let mut http = Http::connect(self.world.admin(log));
+            let answer = http.request("GET", "/v1/incidents", Some(&accept), b"");
+            let all: Value = serde_json::from_str(&answer.expect("an answer").body).expect("JSON");
+            all["incidents"].as_array().cloned().unwrap_or_default()
+        };
+        if let Some(rule) = &case.first_refusal {
+            eventually(&format!("{told}: an incident with {rule}"), || {
+                incidents().iter().any(|it| it["codes"].get(rule).is_some())
+            });
+        }
+        for it in incidents() {
+            assert!(!case.pages_nobody || it["paged"] == false, "{told}: {it:#}");
+            assert!(it["summary"].as_str().is_some_and(|line| line.len() > 20), "{told}: {it:#}");
+        }
     }
 
     fn start_gate(&mut self) {
