@@ -199,6 +199,11 @@ impl Timeline {
                 return Ok(places.map(|(_, place)| *place).collect());
             }
         }
+        if let Ok(places) = block::find(path, subjects) {
+            return Ok(places);
+        }
+        self.open.lock().closed.remove(&first); // lost or broken since: it is made anew
+        self.catch_up()?;
         block::find(path, subjects).map_err(|source| io_error(path, source))
     }
 

@@ -172,6 +172,8 @@ fn a_lost_or_broken_block_is_made_anew() {
     let bytes = fs::read(&blocks[1]).unwrap();
     fs::write(&blocks[1], &bytes[..bytes.len() - 1]).unwrap();
     fs::write(&blocks[2], b"something else altogether").unwrap();
+    assert_eq!(book.find(subject, &all), expected, "while it runs");
+    fs::write(&blocks[0], b"").unwrap();
     book.timeline = Timeline::of(book.directory.path().to_owned());
     assert_eq!(book.find(subject, &all), expected);
     fs::remove_file(book.directory.path().join(name(Position(1)))).unwrap();
