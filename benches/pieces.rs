@@ -5,17 +5,24 @@
 //! | `parse` | a body, for every type of duty |
 //! | `root` | its signing root, domain included |
 //! | `check` | a vote against the watermarks of its key |
+//! | `audit/write` | what a request waits for: a place in the audit log, and its record written in |
+//! | `audit/processor` | the processor time of that and of the thread that hashes, writes and syncs |
 //! | `record` | so many votes at once, from their checks until all are durable on the real disk |
 
+#![allow(clippy::disallowed_methods)] // it measures time
 #![allow(clippy::unwrap_used, missing_docs)] // criterion's macro makes an undocumented function
 
 use std::hint::black_box;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use portcullis::audit::{Audit, DecisionRecord, Settings};
 use portcullis::eth::{DutyKind, Epoch, Network, signing_root};
+use portcullis::events::Events;
+use portcullis::metrics::AuditMetrics;
 use portcullis::web3signer::request;
+use rustix::time::{ClockId, clock_gettime};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -109,12 +116,65 @@ fn record(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn decision(sequence: u64) -> DecisionRecord {
+    DecisionRecord {
+        at_unix_ms: 1_784_000_000_000,
+        request_id: "0f1e2d3c4b5a69788796a5b4c3d2e1f0".to_owned(),
+        public_key: Some([0xa5; 48]),
+        client: "lighthouse-1".to_owned(),
+        peer: "10.0.1.7:51234".parse().unwrap(),
+        verdict: "signed",
+        code: "ok".into(),
+        kind: Some("ATTESTATION"),
+        signing_root: Some([7; 32]),
+        times: [Some(12_000_000), None, Some(374_998), Some(374_999)],
+        store_sequence: Some(sequence),
+        explanation: None,
+    }
+}
+
+/// The processor time of all threads of this process.
+fn processor() -> Duration {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(used.tv_sec as u64, used.tv_nsec as u32)
+}
+
+/// Writes `count` decisions in rounds of what the queue takes; gives the time of writing them in,
+/// and the processor time of all of it.
+fn write(audit: &Audit, count: u64) -> (Duration, Duration) {
+    const ROUND: u64 = 8_192;
+    let (used, mut written) = (processor(), Duration::ZERO);
+    for round in 0..count.div_ceil(ROUND) {
+        let start = Instant::now();
+        for sequence in round * ROUND..count.min((round + 1) * ROUND) {
+            audit.reserve().unwrap().write(decision(sequence));
+        }
+        written += start.elapsed();
+        assert!(audit.flush());
+    }
+    (written, processor() - used)
+}
+
+fn audit(criterion: &mut Criterion) {
+    let folder = folder();
+    let opened = Audit::open(Settings::of(folder.path().join("audit"))).unwrap();
+    let metrics = AuditMetrics::unregistered();
+    let audit = opened.start(std::iter::empty(), Events::off(), metrics).unwrap();
+    criterion.bench_function("audit/write", |bench| {
+        bench.iter_custom(|count| write(&audit, count).0);
+    });
+    criterion.bench_function("audit/processor", |bench| {
+        bench.iter_custom(|count| write(&audit, count).1);
+    });
+    audit.close();
+}
+
 criterion_group! {
     name = pieces;
     config = Criterion::default()
         .measurement_time(Duration::from_secs(2))
         .warm_up_time(Duration::from_millis(500))
         .sample_size(20);
-    targets = parse, root, check, record
+    targets = parse, root, check, audit, record
 }
 criterion_main!(pieces);

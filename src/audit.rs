@@ -40,6 +40,7 @@ mod tests;
 
 pub use self::open::{OpenError, Opened};
 pub use self::queue::{Place, Synced};
+pub use self::read::last_position;
 pub use self::record::{ActionRecord, Actor, DecisionRecord, Position, Record};
 
 /// The log is full or stalled: nothing may be decided that could not be written down.

@@ -15,6 +15,7 @@ use crate::eth::{Epoch, ForkName, Network, Root};
 use crate::metrics::ClientMetrics;
 
 pub mod admin;
+pub mod audit;
 pub mod demo;
 pub mod dev_signer;
 pub mod events;
@@ -53,6 +54,9 @@ pub enum Command {
     /// Try the ways by which people are told
     #[command(subcommand)]
     Events(events::EventsCommand),
+    /// Check and read the log of decisions and actions
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Compute signing roots: one JSON request body a line in, one root or one error a line out
     SigningRoot(SigningRootArgs),
     /// Show on one page what the gate does, with processes of its own; never for production
@@ -122,6 +126,7 @@ impl Command {
             Self::Policy(command) => command.run(),
             Self::Admin(args) => args.run(),
             Self::Events(command) => command.run(),
+            Self::Audit(command) => command.run(),
             Self::SigningRoot(args) => args.run(),
             Self::Demo(args) => demo::run(&args),
             Self::DevSigner(args) => dev_signer::run(args).map(|()| Exit::Done),

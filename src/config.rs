@@ -33,6 +33,7 @@ pub use self::verify::{VerifyConfig, VerifyMode};
 
 mod admin;
 mod args;
+mod audit;
 mod check;
 mod clients;
 mod document;
@@ -82,6 +83,8 @@ pub struct Config {
     pub slashing: SlashingConfig,
     /// `[[groups]]`: keys that may do more than attest and propose.
     pub groups: KeyGroups,
+    /// `[audit]`: the log of decisions and actions; `None` where there is none.
+    pub audit: Option<crate::audit::Settings>,
     /// `[policy]`: what is judged by.
     pub policy: PolicyConfig,
     /// `[admin]`: where people and their scripts reach the gate.

@@ -187,7 +187,7 @@ impl Path {
         let row = gate.resolve(&key)?;
         let source = asker.source(gate, account.client(), request.style);
         account.resolved(row, source);
-        account.audited_by(gate.response.audit.reserve().map_err(Fault::Audit)?);
+        account.reserve(gate)?;
         let ask = Ask { duty: &request.duty, root, proofs: &request.proofs, source };
         let judged = match gate.decide(row, &ask, now, Pass::First)? {
             Decided::Granted(judged) => judged,
@@ -219,6 +219,7 @@ impl Path {
             encode: &encode,
         };
         account.permitted(&permit);
+        account.before_release(gate, deadline).await?;
         let forwarded = self.upstream.forward(permit, &gate.in_flight, forward).await?;
         account.forwarded(gate, &forwarded);
         judge::learn(gate, row, &judged.seen, &OF_ONE_SIGNER);

@@ -134,6 +134,21 @@ impl Reader {
     }
 }
 
+/// The last record of the log in `directory`; 0 where there is none.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn last_position(directory: &Path) -> Result<Position, ReadError> {
+    let segments = segment::list(directory).map_err(|source| io_error(directory, source))?;
+    let Some((_, path)) = segments.last() else { return Ok(Position(0)) };
+    let mut segment = open(path)?;
+    let mut last = segment.header.first.0 - 1;
+    while let Step::Record { .. } = segment.step().map_err(|source| io_error(path, source))? {
+        last += 1;
+    }
+    Ok(Position(last))
+}
+
 fn open(path: &Path) -> Result<Segment, ReadError> {
     let segment = Segment::open(path);
     let segment = segment.map_err(|source| io_error(path, source))?;

@@ -53,6 +53,7 @@ use self::verification::verifier;
 
 mod access;
 mod admin;
+mod audit;
 mod end;
 mod events;
 mod hand_over;
@@ -244,9 +245,9 @@ fn assemble(
     watermarks: Vec<slashing_db::Watermarks>,
 ) -> anyhow::Result<Gate> {
     let genesis = network.genesis().context("the genesis of the network is not known")?;
+    let response = response::response(config, &metrics, &watermarks)?;
     let validators = Validators::new(watermarks);
     let judgement = judgement::judgement(config, &network, &validators, slots, &Clock::System);
-    let response = response::response(config, &metrics)?;
     Ok(Gate {
         genesis_validators_root: genesis.validators_root,
         network,

@@ -69,6 +69,9 @@ impl Scrape {
         self.signers();
         metrics.verify.queue_length.set(gauge(gate.verifier.queue_length() as u64));
         self.store(metrics, &gate);
+        let audit = &gate.response.audit;
+        metrics.audit.queue_length.set(gauge(audit.queue_length() as u64));
+        metrics.audit.blocked.set(i64::from(audit.is_blocked()));
         self.connections(metrics);
         gate.response.events.update_metrics();
     }

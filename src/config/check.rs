@@ -15,7 +15,7 @@ use super::problem::{Place, Problem, ProblemKind};
 use super::raw::{RawConfig, RawListen, RawLog, RawNetwork, RawSlashing};
 use super::{
     Config, ListenConfig, LogConfig, LogFormat, MetricsConfig, NETWORKS, NetworkConfig,
-    NetworkSource, SlashingConfig, Web3SignerConfig, admin, clients, events, groups, hex,
+    NetworkSource, SlashingConfig, Web3SignerConfig, admin, audit, clients, events, groups, hex,
     listeners, policy, tls, tracing, upstream, verify,
 };
 use crate::limits::{Limits, LimitsError};
@@ -142,6 +142,8 @@ pub(super) fn config(
     let upstreams = upstream::check(&mut checker, raw.upstream, raw.upstreams, &limits);
     let verify = verify::check(&mut checker, raw.verify);
     let slashing = slashing(&mut checker, raw.slashing);
+    let directory = slashing.as_ref().map(|slashing| slashing.directory.as_path());
+    let audit = audit::check(&mut checker, raw.audit, directory);
     let groups = groups::check(&mut checker, raw.groups);
     let policy = policy::check(&mut checker, raw.policy);
     let admin = admin::check(&mut checker, raw.admin);
@@ -151,7 +153,8 @@ pub(super) fn config(
     let web3signer = Web3SignerConfig {
         compat_mismatch_500: raw.web3signer.compat_mismatch_500.unwrap_or(false),
     };
-    let sections = (network, listen, metrics, upstreams, verify, slashing, policy, events, log);
+    let sections =
+        (network, listen, metrics, upstreams, verify, slashing, audit, policy, events, log);
     match sections {
         (
             Some(network),
@@ -160,6 +163,7 @@ pub(super) fn config(
             Some(upstreams),
             Some(verify),
             Some(slashing),
+            Some(audit),
             Some(policy),
             Some(events),
             Some(log),
@@ -173,6 +177,7 @@ pub(super) fn config(
             upstreams,
             verify,
             slashing,
+            audit,
             groups,
             policy,
             admin,

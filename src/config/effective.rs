@@ -7,7 +7,7 @@ use toml::Value;
 
 use super::groups::KeySelection;
 use super::{Config, KeyGroup, LogFormat, NetworkConfig, NetworkSource, SlashingConfig};
-use super::{clients, fields, hex, listeners, redact, tls};
+use super::{audit, clients, fields, hex, listeners, redact, tls};
 
 /// Where a value came from, the strongest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,6 +139,9 @@ impl Config {
             }
             path if path.starts_with("events.") => {
                 self.events.value_of(path.strip_prefix("events.")?)
+            }
+            path if path.starts_with("audit.") => {
+                audit::value_of(self.audit.as_ref(), path.strip_prefix("audit.")?)
             }
             path if path.starts_with("policy.") => {
                 self.policy.value_of(path.strip_prefix("policy.")?)

@@ -16,7 +16,7 @@ pub(super) enum Kind {
 }
 
 /// `section.field`, without those of `[limits]`, which all are integers.
-const FIELDS: [(&str, Kind); 63] = [
+const FIELDS: [(&str, Kind); 77] = [
     ("network.name", Kind::Text),
     ("network.config", Kind::Text),
     ("network.genesis_time", Kind::Integer),
@@ -57,6 +57,20 @@ const FIELDS: [(&str, Kind); 63] = [
     ("slashing.witness", Kind::Text),
     ("slashing.key_set", Kind::Text),
     ("slashing.min_target_age_epochs", Kind::Integer),
+    ("audit.directory", Kind::Text),
+    ("audit.key_file", Kind::Text),
+    ("audit.anchor_file", Kind::Text),
+    ("audit.anchor_url", Kind::Text),
+    ("audit.sync_interval_ms", Kind::Integer),
+    ("audit.checkpoint_interval_s", Kind::Integer),
+    ("audit.checkpoint_records", Kind::Integer),
+    ("audit.segment_bytes", Kind::Integer),
+    ("audit.segment_age_s", Kind::Integer),
+    ("audit.kept_bytes_max", Kind::Integer),
+    ("audit.kept_age_days", Kind::Integer),
+    ("audit.reserve_bytes", Kind::Integer),
+    ("audit.queue_max", Kind::Integer),
+    ("audit.stall_ms", Kind::Integer),
     ("policy.file", Kind::Text),
     ("policy.recording", Kind::Text),
     ("policy.recording_segment_bytes", Kind::Integer),

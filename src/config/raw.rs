@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::admin::RawAdmin;
+use super::audit::RawAudit;
 use super::clients::RawClient;
 use super::events::RawEvents;
 use super::listeners::RawListener;
@@ -29,6 +30,7 @@ pub(super) struct RawConfig {
     pub(super) verify: RawVerify,
     pub(super) slashing: RawSlashing,
     pub(super) groups: Vec<RawGroup>,
+    pub(super) audit: RawAudit,
     pub(super) policy: RawPolicy,
     pub(super) admin: RawAdmin,
     pub(super) events: RawEvents,

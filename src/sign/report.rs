@@ -7,10 +7,10 @@ use policy::{Decision, GroupIndex, Level, Source};
 use slashing_db::Permit;
 
 use super::{Fault, Gate, NotSigned, Refusal, Rejection, Signed, judge};
-use crate::audit::{DecisionRecord, Place, Position};
+use crate::audit::{Place, Position};
 use crate::clients::Client;
 use crate::clock::{Now, Stopwatch};
-use crate::eth::{Duty, DutyKind, PublicKey, SigningRoot, Slot};
+use crate::eth::{Duty, DutyKind, SigningRoot, Slot};
 use crate::metrics::{Stage, Verdict};
 use crate::response::{Normal, Notice};
 use crate::trace::{RequestId, RequestTrace, TraceHeaders};
@@ -19,6 +19,7 @@ use crate::upstream::{Forwarded, UpstreamFault};
 use crate::validators::RowIndex;
 use crate::web3signer::request::SigningRequest;
 
+mod audited;
 mod findings;
 
 /// What has become known of a request on its way.
@@ -35,6 +36,8 @@ pub(super) struct Account {
     row: Option<RowIndex>,
     source: Option<Source>,
     place: Option<Place>,
+    /// A second place, for a duty that is written down before it is forwarded.
+    intent: Option<Place>,
     store_sequence: Option<u64>,
     trace: RequestTrace,
     whole: Stopwatch,
@@ -76,6 +79,7 @@ impl Account {
             row: None,
             source: None,
             place: None,
+            intent: None,
             store_sequence: None,
             trace,
             whole,
@@ -124,11 +128,6 @@ impl Account {
     pub(super) fn resolved(&mut self, row: RowIndex, source: Source) {
         self.row = Some(row);
         self.source = Some(source);
-    }
-
-    /// Where it will be written down.
-    pub(super) fn audited_by(&mut self, place: Place) {
-        self.place = Some(place);
     }
 
     /// It may be forwarded.
@@ -241,33 +240,6 @@ impl Account {
         let judged = self.judged.as_ref().map(|(_, decision)| decision.level);
         let is_quiet = result.is_ok() && judged.is_none_or(|level| level < Level::Alert);
         self.row.filter(|_| !is_quiet).map(|row| Normal::of(gate, row))
-    }
-
-    /// Writes it down, where it came as far as a key that is enrolled.
-    fn audit(
-        &mut self,
-        gate: &Gate,
-        (verdict, code): (Verdict, &'static str),
-        result: &Result<Signed, NotSigned>,
-        normal: Option<&(Normal, Option<GroupIndex>)>,
-    ) -> Option<Position> {
-        let place = self.place.take()?;
-        let normal = normal.map(|(normal, _)| normal);
-        let key: Option<PublicKey> = self.identifier.parse().ok();
-        Some(place.write(DecisionRecord {
-            at_unix_ms: self.came_at.map_or(0, |now| now.unix_ns / 1_000_000),
-            request_id: self.trace.request_id.to_string(),
-            public_key: key.map(|key| key.0),
-            client: self.client.name().to_owned(),
-            peer: self.peer,
-            verdict: verdict.as_str(),
-            code: code.into(),
-            kind: self.kind.map(DutyKind::as_str),
-            signing_root: self.root.map(|root| root.0),
-            times: self.times.all(),
-            store_sequence: self.store_sequence,
-            explanation: result.as_ref().err().map(|it| findings::told(gate, it, normal)),
-        }))
     }
 
     /// Hands it to what acts on it, where it was not simply signed.

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use crate::support::{Options, SLOT_S, World, key};
 
+#[cfg(not(feature = "bench-nosync"))]
+mod audit;
 mod disk;
 #[cfg(not(feature = "bench-nosync"))]
 mod kill;
@@ -66,7 +68,7 @@ fn prepare() -> World {
     World::prepare(Options {
         keys: KEYS,
         genesis_age_s: EPOCHS * 32 * SLOT_S,
-        config: ALL_TARGETS.to_owned(),
+        config: format!("{ALL_TARGETS}[audit]\ndirectory = \"audit\"\n"),
         ..Options::default()
     })
 }

@@ -62,6 +62,7 @@ impl Running {
                     tracing::error!(event = "closing", reason, "the gate closes");
                     std::thread::sleep(LAST_WORDS);
                     self.stop(server);
+                    self.gate.response.audit.close();
                     return Ok(Exit::Unsafe);
                 }
                 End::Handover(successor, _turn) => match self.hand_over(server, &successor)? {
@@ -103,6 +104,7 @@ impl Running {
         judgement::save(&self.gate, &self.clock);
         self.gate.judgement.table.close();
         self.gate.response.table.close();
+        self.gate.response.audit.close();
         self.gate.response.events.close();
     }
 

@@ -25,7 +25,10 @@ pub(super) fn events(config: &Config, metrics: &Metrics) -> anyhow::Result<Event
 pub(super) fn beat(gate: &Arc<Gate>) {
     let alive = Arc::downgrade(gate);
     gate.response.events.beat_while(Box::new(move || {
-        alive.upgrade().is_some_and(|gate| gate.store.fault(gate.clock.now().boot).is_none())
+        alive.upgrade().is_some_and(|gate| {
+            let can_record = gate.store.fault(gate.clock.now().boot).is_none();
+            can_record && !gate.response.audit.is_blocked()
+        })
     }));
 }
 

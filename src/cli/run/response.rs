@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use policy::Moment;
+use slashing_db::Watermarks;
 
-use crate::audit::{Audit, Position};
+use super::audit;
+use crate::audit::Position;
 use crate::clock::Stopwatch;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -25,8 +27,13 @@ use crate::sign::judge::moment;
 /// What was kept of the last run, or a beginning.
 ///
 /// # Errors
-/// A table that cannot be opened: quarantines that cannot be read must not end by a restart.
-pub(super) fn response(config: &Config, metrics: &Metrics) -> anyhow::Result<Response> {
+/// A table that cannot be opened: quarantines that cannot be read must not end by a restart. An
+/// audit log that does not fit: nothing is added to it.
+pub(super) fn response(
+    config: &Config,
+    metrics: &Metrics,
+    watermarks: &[Watermarks],
+) -> anyhow::Result<Response> {
     let directory = config.slashing.directory.join("response");
     let table = ResponseTable::open(&directory).with_context(|| {
         format!("cannot open the table of quarantines and windows in {}", directory.display())
@@ -35,7 +42,8 @@ pub(super) fn response(config: &Config, metrics: &Metrics) -> anyhow::Result<Res
         .with_context(|| format!("cannot read the incidents in {}", directory.display()))?;
     let lost = metrics.notices_lost.clone();
     let events = super::events::events(config, metrics)?;
-    let mut response = Response::new(table, Audit::off(), events, lost);
+    let audit = audit::open(config, metrics, watermarks, &events)?;
+    let mut response = Response::new(table, audit, events, lost);
     response.incidents = incidents;
     Ok(response)
 }

@@ -25,6 +25,8 @@ pub(super) struct Disk {
     shim: PathBuf,
     trace: PathBuf,
     store: PathBuf,
+    /// While it is there, the syncs of the audit log do not return.
+    stall: Option<PathBuf>,
     /// By the file's name, which a store never uses twice.
     synced: HashMap<OsString, u64>,
 }
@@ -47,7 +49,12 @@ impl Disk {
         compiler.args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o"]).arg(&shim).arg(source);
         assert!(compiler.status().expect("a C compiler").success(), "the shim compiles");
         File::create(&trace).expect("an empty trace");
-        Self { shim, trace, store, synced }
+        Self { shim, trace, store, stall: None, synced }
+    }
+
+    /// While a file is there, the syncs of the audit log do not return.
+    pub(super) fn stall_audit_while(&mut self, path: &Path) {
+        self.stall = Some(path.to_owned());
     }
 
     /// The environment in which a gate is watched.
@@ -64,6 +71,7 @@ impl Disk {
             ("SYNC_TRACE", text(&self.trace)),
             ("SYNC_MODE", mode.to_owned()),
             ("SYNC_SPARED", spared.to_string()),
+            ("SYNC_STALL", self.stall.as_deref().map(text).unwrap_or_default()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()

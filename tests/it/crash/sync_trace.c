@@ -5,6 +5,7 @@
  *   SYNC_MODE    honest | lie (answer success, sync nothing) | fail (EIO) | fail-once (EIO, then
  *                lie: what a kernel does that drops the pages it could not write)
  *   SYNC_SPARED  so many syncs are honest first
+ *   SYNC_STALL   a file: while it is there, syncs of *.audit do not return
  *
  * What counts is the length when the sync begins: what is written while it runs may be missing.
  * Nothing but fsync and fdatasync counts; what is made durable otherwise is cut, which is safe. */
@@ -21,13 +22,14 @@
 
 static atomic_long log_syncs;
 
-static int is_log(int fd, char *path, size_t size) {
+static int has_suffix(int fd, const char *suffix, char *path, size_t size) {
   char link[64];
   snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
   ssize_t length = readlink(link, path, size - 1);
-  if (length < 4) return 0;
+  ssize_t suffixed = strlen(suffix);
+  if (length < suffixed) return 0;
   path[length] = 0;
-  return strcmp(path + length - 4, ".log") == 0;
+  return strcmp(path + length - suffixed, suffix) == 0;
 }
 
 static void note(const char *path, off_t length) {
@@ -38,10 +40,18 @@ static void note(const char *path, off_t length) {
   close(fd);
 }
 
+static void stall(int fd) {
+  char path[4096];
+  const char *file = getenv("SYNC_STALL");
+  if (!file || !*file || !has_suffix(fd, ".audit", path, sizeof path)) return;
+  while (access(file, F_OK) == 0) usleep(1000);
+}
+
 static int sync_with(int fd, long call) {
   char path[4096];
   struct stat before;
-  if (!is_log(fd, path, sizeof path)) return syscall(call, fd);
+  stall(fd);
+  if (!has_suffix(fd, ".log", path, sizeof path)) return syscall(call, fd);
   const char *mode = getenv("SYNC_MODE");
   long misbehaves = atomic_fetch_add(&log_syncs, 1) - atol(getenv("SYNC_SPARED"));
   if (misbehaves >= 0 && strcmp(mode, "honest") != 0) {

@@ -46,7 +46,7 @@ impl Rig {
     }
 
     /// The address of `/metrics` and `/healthz`.
-    fn metrics(&self) -> SocketAddr {
+    pub(super) fn metrics(&self) -> SocketAddr {
         let log = self.world.log();
         let line =
             log.lines().find(|line| line.contains("\"event\":\"serving\"")).expect("serving");
@@ -82,7 +82,7 @@ fn a_sync_that_fails_releases_nothing() {
 }
 
 /// The status of `/healthz`, while the process is there to be asked.
-fn ask_health(address: SocketAddr) -> Option<u16> {
+pub(super) fn ask_health(address: SocketAddr) -> Option<u16> {
     let stream = std::net::TcpStream::connect(address).ok()?;
     let mut http = Http { stream: io::BufReader::new(stream) };
     Some(http.request("GET", "/healthz", None, b"").ok()?.status)
@@ -119,11 +119,11 @@ fn a_full_disk_releases_nothing() {
 }
 
 /// A small file system in memory.
-struct Mount(PathBuf);
+pub(super) struct Mount(PathBuf);
 
 impl Mount {
     /// Moves a directory onto one; `None` without the right to mount.
-    fn over(directory: &Path) -> Option<Self> {
+    pub(super) fn over(directory: &Path) -> Option<Self> {
         let aside = directory.with_extension("aside");
         fs::rename(directory, &aside).expect("moved aside");
         fs::create_dir(directory).expect("a directory");
@@ -138,7 +138,7 @@ impl Mount {
         Some(mount)
     }
 
-    fn fill(&self) {
+    pub(super) fn fill(&self) {
         let mut file = File::create(self.0.join("filler")).expect("a file");
         let zeros = [0; 4096];
         let error = loop {
@@ -149,7 +149,7 @@ impl Mount {
         assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
     }
 
-    fn free(&self) {
+    pub(super) fn free(&self) {
         fs::remove_file(self.0.join("filler")).expect("removed");
     }
 }
