@@ -40,6 +40,8 @@ pub(super) struct Shared {
     /// When the oldest record that is not synced was written in, by `base`, in milliseconds and
     /// from 1 on; 0 where all are synced.
     pub(super) waiting_since: AtomicU64,
+    /// When that was first found to be too long ago; 0 where it is not.
+    late_since: AtomicU64,
     base: Stopwatch,
     stall_ms: u64,
     /// The last position that is synced.
@@ -91,6 +93,7 @@ impl Shared {
             is_blocked: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             waiting_since: AtomicU64::new(0),
+            late_since: AtomicU64::new(0),
             base: Stopwatch::start(),
             stall_ms: u64::try_from(bounds.stall.as_millis()).unwrap_or(u64::MAX),
             durable: AtomicU64::new(last.0),
@@ -111,12 +114,20 @@ impl Shared {
         u64::try_from(self.base.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
     }
 
-    /// Whether what was written in is not on disk after all the time that it may take.
+    /// Whether what was written in is not on disk after all the time that it may take. A process
+    /// that was suspended finds it late too: the thread that writes then has a moment to show that
+    /// it was not the disk.
     fn is_stalled(&self) -> bool {
-        match self.waiting_since.load(Acquire) {
-            0 => false,
-            since => self.now_ms().saturating_sub(since) > self.stall_ms,
+        let since = self.waiting_since.load(Acquire);
+        if since == 0 {
+            return false;
         }
+        let now = self.now_ms();
+        if now.saturating_sub(since) <= self.stall_ms {
+            return false;
+        }
+        let late = self.late_since.compare_exchange(0, now, AcqRel, Acquire);
+        late.is_err_and(|late| now.saturating_sub(late) > LATE_MS)
     }
 
     fn reserve(&self, places_max: usize) -> Result<(), AuditFull> {
@@ -186,6 +197,7 @@ impl Shared {
         let queue = self.queue.lock();
         let since = if queue.frames.is_empty() { 0 } else { self.now_ms() };
         self.waiting_since.store(since, Release);
+        self.late_since.store(0, Release);
         drop(queue);
         self.done.notify_all();
         let mut waiters = self.waiters.lock();
@@ -389,6 +401,8 @@ impl Default for Audit {
 
 /// What may wait for the disk at most: long explanations fill it before the places do.
 pub(super) const BYTES_MAX: usize = 6 << 20;
+/// How long a disk has that is late by the clock alone.
+const LATE_MS: u64 = 250;
 /// Actions that wait; people and playbooks make few.
 const ACTIONS_MAX: usize = 65_536;
 /// A quarantine must not wait for the disk of the log.

@@ -74,6 +74,14 @@ impl Rig {
         assert_eq!(ask_health(self.metrics()), Some(503));
     }
 
+    fn stop_in_order(&mut self) {
+        let gate = self.world.gate.as_mut().expect("started");
+        let pid = rustix::process::Pid::from_child(&gate.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("told");
+        assert!(gate.child.wait().expect("a child").success());
+        self.world.kill_gate();
+    }
+
     fn assert_signs_again(&self) {
         let deadline = Instant::now() + SOON;
         while self.world.sign(&key(0), &self.load.fresh(0)).0 != 200 {
@@ -128,6 +136,7 @@ fn a_full_audit_disk_moves_no_watermark() {
     rig.assert_nothing_moves_without_the_log();
     mount.free();
     rig.assert_signs_again();
+    rig.stop_in_order();
     rig.log.read_on();
     let (by_repair, _) = rig.assert_audited();
     assert_eq!(by_repair, 0, "what had its place was written down");
@@ -180,11 +189,7 @@ fn a_stop_in_order_needs_no_repair() {
     for _ in 0..2 {
         assert!(rig.start(Syncs::Honest));
         rig.assert_serving();
-        let gate = rig.world.gate.as_mut().expect("started");
-        let pid = rustix::process::Pid::from_child(&gate.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("told");
-        assert!(gate.child.wait().expect("a child").success());
-        rig.world.kill_gate();
+        rig.stop_in_order();
         rig.log.read_on();
         assert_eq!(rig.assert_audited(), (0, 0));
     }
@@ -194,8 +199,9 @@ fn a_stop_in_order_needs_no_repair() {
 
     // One byte of the log, anywhere: found, and named.
     let folder = rig.world.path("audit");
-    let files = fs::read_dir(&folder).expect("a directory").map(|it| it.expect("a file").path());
-    let segment = files.filter(|it| it.extension().is_some_and(|it| it == "audit")).next();
+    let files = fs::read_dir(&folder).expect("a directory");
+    let mut files = files.map(|it| it.expect("a file").path());
+    let segment = files.find(|it| it.extension().is_some_and(|it| it == "audit"));
     let segment = segment.expect("a segment");
     let mut bytes = fs::read(&segment).expect("read");
     let middle = bytes.len() / 2;
