@@ -45,11 +45,13 @@ impl Pager {
         Self { address, taken }
     }
 
-    /// The deduplication keys of the pages that were begun.
+    /// The deduplication keys of the pages that were begun for incidents. A disk that is nearly
+    /// full pages by itself.
     fn triggers(&self) -> Vec<String> {
         let taken = self.taken.lock();
         let triggers = taken.iter().filter(|event| event["event_action"] == "trigger");
-        triggers.map(|event| event["dedup_key"].as_str().unwrap().to_owned()).collect()
+        let keys = triggers.map(|event| event["dedup_key"].as_str().unwrap().to_owned());
+        keys.filter(|key| key.starts_with("inc-")).collect()
     }
 }
 
@@ -170,6 +172,16 @@ fn keys_that_are_taken_over_together_are_one_incident_and_one_page() {
     let shown = stage.get(&format!("/v1/incidents/{id}"));
     assert_eq!(shown["key_list"].as_array().unwrap().len() as u64, KEYS);
     eventually("the page", || !stage.pager.triggers().is_empty());
+    let path = format!("/v1/incidents/{id}/timeline");
+    let refused = |story: &Value| {
+        let lines = story["lines"].as_array().unwrap().iter();
+        lines.filter(|line| line["decided"] == "refused client_lease").cloned().collect::<Vec<_>>()
+    };
+    eventually("a whole timeline", || refused(&stage.get(&path)).len() as u64 == KEYS);
+    let told = &refused(&stage.get(&path))[0];
+    assert_eq!((&told["who"], &told["from"]), (&"client-1".into(), &"127.0.0.1".into()), "{told}");
+    assert!(told["normal"].as_str().unwrap().contains("its owner is client-0"), "{told}");
+    assert!(told["position"].is_u64() && told["why"] != "", "{told}");
 
     stage.kill_and_restart();
     assert_eq!(stage.ask(1, 0..KEYS, &randao(epoch)), 0);

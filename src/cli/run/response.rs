@@ -12,6 +12,7 @@ use slashing_db::Watermarks;
 
 use super::audit;
 use crate::audit::Position;
+use crate::audit::timeline::Timeline;
 use crate::clock::Stopwatch;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -45,6 +46,10 @@ pub(super) fn response(
     let audit = audit::open(config, metrics, watermarks, &events)?;
     let mut response = Response::new(table, audit, events, lost);
     response.incidents = incidents;
+    if let Some(settings) = &config.audit {
+        response.timeline = Arc::new(Timeline::of(settings.directory.clone()));
+        Arc::clone(&response.timeline).follow().context("cannot follow the audit log")?;
+    }
     Ok(response)
 }
 
