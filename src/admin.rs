@@ -50,6 +50,7 @@ mod keys;
 mod openapi;
 mod policy;
 mod problem;
+mod quarantines;
 mod routes;
 mod serve;
 mod validators;
@@ -133,6 +134,7 @@ pub fn resources() -> Vec<Routes> {
         grants::routes(),
         incidents::routes(),
         openapi::routes(),
+        quarantines::routes(),
     ]
 }
 

@@ -16,6 +16,7 @@ use std::thread;
 
 use crate::clients::{ClientSettings, Settings, TlsSettings};
 use crate::limits::Limits;
+use crate::response::playbook::Playbook;
 
 pub use self::admin::{AdminConfig, CredentialConfig};
 pub use self::args::{RunArgs, Web3SignerArgs, in_place_of};
@@ -49,6 +50,7 @@ pub mod policy;
 mod problem;
 mod raw;
 mod redact;
+mod response;
 mod tls;
 mod tracing;
 mod upstream;
@@ -87,6 +89,8 @@ pub struct Config {
     pub audit: Option<crate::audit::Settings>,
     /// `[policy]`: what is judged by.
     pub policy: PolicyConfig,
+    /// `[response]`: what is bound to a verdict.
+    pub response: Playbook,
     /// `[admin]`: where people and their scripts reach the gate.
     pub admin: AdminConfig,
     /// `[events]`: who is told of what happened.

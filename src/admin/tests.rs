@@ -20,6 +20,7 @@ mod document;
 mod grants;
 mod incidents;
 mod keys;
+mod quarantines;
 mod roles;
 
 /// A policy whose drafts say themselves whether they are strict or wrong.

@@ -11,6 +11,7 @@ use super::Exit;
 mod client;
 mod health;
 mod incidents;
+mod quarantines;
 mod table;
 
 /// `portcullis admin`.
@@ -53,6 +54,9 @@ enum Resource {
     /// What has one cause, from the first refusal to its end
     #[command(subcommand)]
     Incidents(incidents::Verb),
+    /// Who is refused what, until when, and why
+    #[command(subcommand)]
+    Quarantines(quarantines::Quarantines),
 }
 
 impl AdminArgs {
@@ -65,6 +69,7 @@ impl AdminArgs {
         match self.resource {
             Resource::Health => health::show(&client),
             Resource::Incidents(verb) => incidents::run(&client, &verb),
+            Resource::Quarantines(quarantines) => quarantines.run(&client),
         }
     }
 }

@@ -16,7 +16,7 @@ use super::raw::{RawConfig, RawListen, RawLog, RawNetwork, RawSlashing};
 use super::{
     Config, ListenConfig, LogConfig, LogFormat, MetricsConfig, NETWORKS, NetworkConfig,
     NetworkSource, SlashingConfig, Web3SignerConfig, admin, audit, clients, events, groups, hex,
-    listeners, policy, tls, tracing, upstream, verify,
+    listeners, policy, response, tls, tracing, upstream, verify,
 };
 use crate::limits::{Limits, LimitsError};
 
@@ -146,6 +146,7 @@ pub(super) fn config(
     let audit = audit::check(&mut checker, raw.audit, directory);
     let groups = groups::check(&mut checker, raw.groups);
     let policy = policy::check(&mut checker, raw.policy);
+    let response = response::check(&mut checker, raw.response);
     let admin = admin::check(&mut checker, raw.admin);
     let events = events::check(&mut checker, raw.events);
     let log = log(&mut checker, raw.log);
@@ -154,7 +155,7 @@ pub(super) fn config(
         compat_mismatch_500: raw.web3signer.compat_mismatch_500.unwrap_or(false),
     };
     let sections =
-        (network, listen, metrics, upstreams, verify, slashing, audit, policy, events, log);
+        (network, listen, metrics, upstreams, verify, slashing, audit, policy, response, events, log);
     match sections {
         (
             Some(network),
@@ -165,6 +166,7 @@ pub(super) fn config(
             Some(slashing),
             Some(audit),
             Some(policy),
+            Some(response),
             Some(events),
             Some(log),
         ) if checker.problems.is_empty() => Ok(Config {
@@ -180,6 +182,7 @@ pub(super) fn config(
             audit,
             groups,
             policy,
+            response,
             admin,
             events,
             limits,

@@ -7,7 +7,7 @@ use toml::Value;
 
 use super::groups::KeySelection;
 use super::{Config, KeyGroup, LogFormat, NetworkConfig, NetworkSource, SlashingConfig};
-use super::{audit, clients, fields, hex, listeners, redact, tls};
+use super::{audit, clients, fields, hex, listeners, redact, response, tls};
 
 /// Where a value came from, the strongest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,6 +142,9 @@ impl Config {
             }
             path if path.starts_with("audit.") => {
                 audit::value_of(self.audit.as_ref(), path.strip_prefix("audit.")?)
+            }
+            path if path.starts_with("response.") => {
+                response::value_of(&self.response, path.strip_prefix("response.")?)
             }
             path if path.starts_with("policy.") => {
                 self.policy.value_of(path.strip_prefix("policy.")?)

@@ -16,7 +16,7 @@ pub(super) enum Kind {
 }
 
 /// `section.field`, without those of `[limits]`, which all are integers.
-const FIELDS: [(&str, Kind); 77] = [
+const FIELDS: [(&str, Kind); 84] = [
     ("network.name", Kind::Text),
     ("network.config", Kind::Text),
     ("network.genesis_time", Kind::Integer),
@@ -75,6 +75,13 @@ const FIELDS: [(&str, Kind); 77] = [
     ("policy.recording", Kind::Text),
     ("policy.recording_segment_bytes", Kind::Integer),
     ("policy.recording_segments_max", Kind::Integer),
+    ("response.bindings", Kind::List),
+    ("response.breaker_keys", Kind::Integer),
+    ("response.breaker_window_slots", Kind::Integer),
+    ("response.quarantine_epochs", Kind::Integer),
+    ("response.working_hours", Kind::Text),
+    ("response.working_days", Kind::List),
+    ("response.utc_offset_minutes", Kind::Integer),
     ("admin.address", Kind::Text),
     ("admin.tls_certificate_file", Kind::Text),
     ("admin.tls_key_file", Kind::Text),

@@ -10,6 +10,7 @@ use super::clients::RawClient;
 use super::events::RawEvents;
 use super::listeners::RawListener;
 use super::policy::RawPolicy;
+use super::response::RawResponse;
 use super::tls::RawTls;
 use super::tracing::RawTracing;
 use super::upstream::{RawUpstream, RawUpstreamSet};
@@ -32,6 +33,7 @@ pub(super) struct RawConfig {
     pub(super) groups: Vec<RawGroup>,
     pub(super) audit: RawAudit,
     pub(super) policy: RawPolicy,
+    pub(super) response: RawResponse,
     pub(super) admin: RawAdmin,
     pub(super) events: RawEvents,
     pub(super) limits: Limits,

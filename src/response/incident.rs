@@ -320,7 +320,7 @@ impl Incidents {
         if told == Told::Nothing && (is_novel || has_doubled || !one.done.is_empty()) {
             told = Told::Joined;
         }
-        incident.tell(told, incident.is_to_page_for(notice, one.urgency));
+        incident.tell(told, incident.is_to_page_for(one.urgency));
         change.key(&id, &notice.public_key);
         change.touch(id);
     }

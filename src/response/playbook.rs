@@ -1,5 +1,7 @@
 //! What is bound to what: how loud a verdict is, and what the gate does about it by itself.
 
+use std::fmt;
+
 use policy::{Level, Rule};
 
 use super::Notice;
@@ -17,8 +19,10 @@ mod tests;
 /// How loud something is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Urgency {
-    /// In figures and in the log.
+    /// As loud as incidents of its kind are.
     #[default]
+    Usual,
+    /// In figures and in the log.
     Observe,
     /// As an event that pages nobody.
     Notify,
@@ -70,9 +74,16 @@ impl Action {
         match self {
             Self::Page => Urgency::Page,
             Self::Notify => Urgency::Notify,
-            Self::Observe | Self::QuarantinePair | Self::FenceSource | Self::FreezeKey => {
-                Urgency::Observe
-            }
+            Self::Observe => Urgency::Observe,
+            Self::QuarantinePair | Self::FenceSource | Self::FreezeKey => Urgency::Usual,
+        }
+    }
+
+    /// Whether it does more than tell.
+    pub const fn acts(self) -> bool {
+        match self {
+            Self::QuarantinePair | Self::FenceSource | Self::FreezeKey => true,
+            Self::Observe | Self::Notify | Self::Page => false,
         }
     }
 }
@@ -133,19 +144,6 @@ impl Trigger {
         }
     }
 
-    /// What a careful operator would bind to it.
-    pub fn default_actions(self) -> Vec<Action> {
-        vec![match self {
-            Self::Rejected | Self::Quarantined => Action::Observe,
-            Self::Alert | Self::Hold | Self::Failed => Action::Notify,
-            Self::Refuse
-            | Self::Slashable
-            | Self::Quarantine
-            | Self::HaltRotation
-            | Self::ForeignSignature => Action::Page,
-        }]
-    }
-
     /// Whether it may act beside telling: only what was refused by a judgement, or disowned by a
     /// signer, names somebody to act against.
     pub const fn may_act(self) -> bool {
@@ -180,14 +178,52 @@ impl Trigger {
     }
 }
 
-/// What is bound to what.
+/// What actions are bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Verdicts of a kind.
+    Trigger(Trigger),
+    /// What a rule refuses or says.
+    Rule(Rule),
+}
+
+impl Cause {
+    /// See [`Trigger::may_act`].
+    pub const fn may_act(self) -> bool {
+        match self {
+            Self::Trigger(trigger) => trigger.may_act(),
+            Self::Rule(_) => true,
+        }
+    }
+}
+
+/// What is bound to a cause, in place of what is usual.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// To what.
+    pub cause: Cause,
+    /// What.
+    pub actions: Vec<Action>,
+}
+
+impl fmt::Display for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.cause {
+            Cause::Trigger(trigger) => trigger.as_str(),
+            Cause::Rule(rule) => rule.as_str(),
+        })?;
+        f.write_str(":")?;
+        self.actions.iter().try_for_each(|action| write!(f, " {}", action.as_str()))
+    }
+}
+
+/// What is bound to what. Without bindings, the defaults of a careful operator hold: incidents page
+/// as their kind says, strikes and breaker contain the source, and no owner is stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Playbook {
-    /// The actions of each trigger, by its place in [`Trigger::ALL`].
-    pub triggers: [Vec<Action>; Trigger::ALL.len()],
-    /// The actions of rules that have some of their own, in place of those of their level.
-    pub rules: Vec<(Rule, Vec<Action>)>,
-    /// When somebody is at work. Off hours, what is only told of a refusal pages straight away.
+    /// One binding to a rule stands above one to the kind of verdict; the first of two alike holds.
+    pub bindings: Vec<Binding>,
+    /// When somebody is at work. Off hours, what would page if it lasted pages straight away.
     pub hours: Hours,
     /// When the breaker of a key group trips.
     pub breaker: Thresholds,
@@ -198,8 +234,7 @@ pub struct Playbook {
 impl Default for Playbook {
     fn default() -> Self {
         Self {
-            triggers: Trigger::ALL.map(Trigger::default_actions),
-            rules: Vec::new(),
+            bindings: Vec::new(),
             hours: Hours::default(),
             breaker: Thresholds { keys: 5, window_slots: 32 },
             quarantine_epochs: 2,
@@ -211,20 +246,33 @@ impl Playbook {
     /// The actions that are bound to a notice.
     pub fn actions(&self, notice: &Notice) -> &[Action] {
         let Some(trigger) = Trigger::of(notice) else { return &[] };
-        let rule = notice.decision.as_ref().and_then(|decision| decision.refusal());
-        let of_rule = rule.and_then(|finding| {
-            self.rules.iter().find(|(rule, _)| *rule == finding.rule).map(|(_, actions)| actions)
-        });
-        of_rule.unwrap_or(&self.triggers[trigger as usize])
+        let findings = notice.decision.as_ref().map_or(&[][..], |decision| &decision.findings);
+        let of_rule = |binding: &&Binding| match binding.cause {
+            Cause::Rule(rule) => findings.iter().any(|finding| finding.rule == rule),
+            Cause::Trigger(_) => false,
+        };
+        let of_trigger = |binding: &&Binding| binding.cause == Cause::Trigger(trigger);
+        let found = self.bindings.iter().find(of_rule);
+        let found = found.or_else(|| self.bindings.iter().find(of_trigger));
+        found.map_or(&[], |binding| &binding.actions)
     }
 
     /// How loud a notice is.
     pub fn urgency(&self, notice: &Notice) -> Urgency {
         let loudest = self.actions(notice).iter().map(|action| action.urgency()).max();
-        let loudest = loudest.unwrap_or_default();
-        let is_refusal = notice.verdict == Verdict::Refused;
-        let is_off = || !self.hours.is_at_work(notice.at.unix_ms);
-        if loudest == Urgency::Notify && is_refusal && is_off() { Urgency::Page } else { loudest }
+        match loudest.unwrap_or_default() {
+            Urgency::Usual if self.escalates(notice) => Urgency::Page,
+            urgency => urgency,
+        }
+    }
+
+    /// Off hours nobody is there to see whether a refusal lasts.
+    fn escalates(&self, notice: &Notice) -> bool {
+        let may_page = match Trigger::of(notice) {
+            Some(trigger) => trigger.may_act(),
+            None => false,
+        };
+        may_page && !self.hours.is_at_work(notice.at.unix_ms)
     }
 }
 

@@ -52,6 +52,7 @@ mod policy_document;
 mod policy_replay;
 mod replicas;
 mod request_names;
+mod response;
 mod scale;
 mod simulation;
 mod support;

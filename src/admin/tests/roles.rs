@@ -34,6 +34,10 @@ const TABLE: &[(&str, &str, Role)] = &[
     ("GET", "/v1/grants", Role::Viewer),
     ("POST", "/v1/grants/{id}/approve", Role::Approver),
     ("DELETE", "/v1/grants/{id}", Role::Operator),
+    ("GET", "/v1/quarantines", Role::Viewer),
+    ("GET", "/v1/quarantines/{id}", Role::Viewer),
+    ("POST", "/v1/quarantines", Role::Operator),
+    ("POST", "/v1/quarantines/{id}/release", Role::Operator),
 ];
 
 #[test]

@@ -245,21 +245,14 @@ impl Incident {
         }
     }
 
-    /// Whether a person is to be woken up now for `notice`: once for an incident, until it begins
-    /// again. The playbook may hush what is refused, and may call somebody for what its family
-    /// would not.
-    pub(super) fn is_to_page_for(&self, notice: &Notice, urgency: Urgency) -> bool {
-        if self.paged {
-            return false;
-        }
-        match (notice.verdict, self.cause.family.pages()) {
-            (Verdict::Refused, Pages::Never) => false,
-            (Verdict::Refused, Pages::AtOnce) => urgency == Urgency::Page,
-            (Verdict::Refused, Pages::IfItLasts(_)) => urgency != Urgency::Observe && self.lasts(),
-            // By default nobody is called for these: who says so means it.
-            (Verdict::Signed | Verdict::Rejected | Verdict::Failed, _) => {
-                urgency == Urgency::Page || self.is_to_page()
-            }
+    /// Whether a person is to be woken up now: once for an incident, until it begins again. By
+    /// default its family says so; the playbook may hush it, and may call somebody for what its
+    /// family would not.
+    pub(super) fn is_to_page_for(&self, urgency: Urgency) -> bool {
+        match urgency {
+            Urgency::Usual => self.is_to_page(),
+            Urgency::Page => !self.paged,
+            Urgency::Observe | Urgency::Notify => false,
         }
     }
 
