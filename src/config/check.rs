@@ -154,8 +154,9 @@ pub(super) fn config(
     let web3signer = Web3SignerConfig {
         compat_mismatch_500: raw.web3signer.compat_mismatch_500.unwrap_or(false),
     };
-    let sections =
-        (network, listen, metrics, upstreams, verify, slashing, audit, policy, response, events, log);
+    let sections = (
+        network, listen, metrics, upstreams, verify, slashing, audit, policy, response, events, log,
+    );
     match sections {
         (
             Some(network),

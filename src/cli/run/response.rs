@@ -44,8 +44,8 @@ pub(super) fn response(
     let lost = metrics.notices_lost.clone();
     let events = super::events::events(config, metrics)?;
     let audit = audit::open(config, metrics, watermarks, &events)?;
-    let mut response = Response::new(table, audit, events, lost)
-        .with_playbook(config.response.clone());
+    let mut response =
+        Response::new(table, audit, events, lost).with_playbook(config.response.clone());
     response.incidents = incidents;
     if let Some(settings) = &config.audit {
         response.timeline = Arc::new(Timeline::of(settings.directory.clone()));
