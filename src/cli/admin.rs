@@ -11,6 +11,8 @@ use super::Exit;
 mod client;
 mod health;
 mod incidents;
+mod keys;
+mod policy;
 mod quarantines;
 mod table;
 
@@ -51,6 +53,29 @@ pub struct At {
 enum Resource {
     /// Whether the gate is in order
     Health,
+    /// Begin, move and end keys
+    #[command(subcommand)]
+    Keys(keys::Verb),
+    /// Status, watermarks and owner of a key
+    Validator {
+        /// The public key
+        key: String,
+    },
+    /// What is normal for a key
+    Baseline {
+        /// The public key
+        key: String,
+    },
+    /// The clients that ask for signatures
+    Clients,
+    /// What would be said of a signing request
+    Evaluate(policy::Evaluate),
+    /// What requests are judged by
+    #[command(subcommand)]
+    Policy(policy::Verb),
+    /// What two people must agree on
+    #[command(subcommand)]
+    Grants(policy::GrantVerb),
     /// What has one cause, from the first refusal to its end
     #[command(subcommand)]
     Incidents(incidents::Verb),
@@ -68,6 +93,13 @@ impl AdminArgs {
         let client = Client::new(&self.at)?;
         match self.resource {
             Resource::Health => health::show(&client),
+            Resource::Keys(verb) => keys::run(&client, &verb),
+            Resource::Validator { key } => keys::show(&client, &format!("/v1/validators/{key}")),
+            Resource::Baseline { key } => keys::show(&client, &format!("/v1/baselines/{key}")),
+            Resource::Clients => keys::clients(&client),
+            Resource::Evaluate(asked) => policy::evaluate(&client, &asked),
+            Resource::Policy(verb) => policy::run(&client, &verb),
+            Resource::Grants(verb) => policy::grants(&client, &verb),
             Resource::Incidents(verb) => incidents::run(&client, &verb),
             Resource::Quarantines(quarantines) => quarantines.run(&client),
         }

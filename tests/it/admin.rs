@@ -110,3 +110,32 @@ fn a_dry_run_says_what_would_happen_and_changes_nothing() {
     assert_eq!(clients["clients"][0]["keys"], 2, "{clients}");
     assert_eq!(clients["clients"][0]["answered"]["refused"], 1, "{clients}");
 }
+
+/// A draft that nothing was recorded to try it on costs what nobody knows: two publish it.
+#[test]
+fn two_identities_publish_what_was_not_tried() {
+    let world = start(Options::default());
+    let url = format!("http://{}", address(&world));
+    let admin = |who: &str, arguments: &[&str]| {
+        let at = ["admin", "--url", &url, "--token-file", who];
+        world.run(&[&at[..], arguments].concat())
+    };
+    let before = fs::read_to_string(world.path("policy.toml")).unwrap();
+    let draft = before.replace("duty_budget = 'off'", "duty_budget = 'monitor'");
+    fs::write(world.path("draft"), &draft).unwrap();
+    let publish = ["policy", "publish", "draft", "--reason", "stricter", "--json"];
+    let asked = admin("operator", &publish);
+    assert!(!asked.status.success(), "it waits for a second identity");
+    let grant: Value = serde_json::from_slice(&asked.stdout).unwrap();
+    let id = grant["id"].as_str().unwrap();
+    assert_eq!(fs::read_to_string(world.path("policy.toml")).unwrap(), before);
+    assert!(!admin("operator", &["grants", "approve", id]).status.success());
+    let with_grant = [&publish[..], &["--grant", id]].concat();
+    assert!(!admin("operator", &with_grant).status.success(), "nobody has approved");
+    assert!(admin("approver", &["grants", "approve", id]).status.success());
+    let done = admin("operator", &with_grant);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(fs::read_to_string(world.path("policy.toml")).unwrap(), draft);
+    assert!(!admin("operator", &with_grant).status.success(), "a grant is used once");
+    assert!(!world.log().contains("secret-of"), "a token is in the log");
+}

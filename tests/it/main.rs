@@ -10,7 +10,7 @@
 //! | many requests for one slot at the same moment | `twins` |
 //! | the demonstration, as a person runs it | `demo` |
 //! | whatever strangers send, and how they connect | `bad_input` |
-//! | the admin API: callers, roles, two identities, ten thousand keys | `admin` |
+//! | the admin API: callers, roles, two identities, dry runs | `admin` |
 //! | what real clients sent, once more | `captures` |
 //! | certificates, passwords, listeners, balancers: who is asking | `clients` |
 //! | a flood of what is not urgent beside what is | `flood` |

@@ -32,7 +32,6 @@ pub(super) struct Client {
 
 /// What was answered.
 pub(super) struct Reply {
-    #[allow(dead_code)] // verbs that ask for a second identity look at it
     /// 200, or 202 for what is asked for and not done yet.
     pub(super) status: u16,
     /// The body as it came.
@@ -139,7 +138,6 @@ impl Client {
     ///
     /// # Errors
     /// As [`call`](Self::call).
-    #[allow(dead_code)] // verbs that change something call it
     pub(super) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Reply> {
         self.call(&Method::POST, path, Some(body))
     }
