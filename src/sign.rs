@@ -59,7 +59,7 @@ use judge::{Ask, Asker, Pass};
 pub use not_signed::{Fault, NotSigned, QUARANTINED, Refusal, Rejection};
 use permissions::Permissions;
 use report::Account;
-pub use report::{CLOCK_DISAGREEMENT, EVENTS, POLICY_ALARM};
+pub use report::{BASELINE_MOVED, CLOCK_DISAGREEMENT, EVENTS, POLICY_ALARM};
 
 /// All that the path needs and all cores share.
 pub struct Gate {

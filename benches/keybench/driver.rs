@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use policy::{
-    Alarm, Decision, Engine, Finding, GroupIndex, KeyState, Moment, Observation, Outcome, Policy,
-    Verdict, Window,
+    Alarm, Decision, Drift, Engine, Finding, GroupIndex, KeyState, Moment, Observation, Outcome,
+    Policy, Verdict, Window,
 };
 
 use crate::content;
@@ -49,6 +49,7 @@ pub(crate) trait Witness {
     fn asks_strict(&self, ordinal: u64) -> bool;
     fn saw(&mut self, ruling: &Ruling<'_>);
     fn heard(&mut self, slot: u64, alarm: &Alarm);
+    fn drifted(&mut self, slot: u64, drift: &Drift);
 }
 
 /// A request that waits for others to move along.
@@ -117,6 +118,9 @@ impl<'a> Gate<'a> {
         }
         for alarm in self.engine.tick(&self.policy, now) {
             witness.heard(tape.slot, &alarm);
+        }
+        for drift in self.engine.drifted(&self.policy).0 {
+            witness.drifted(tape.slot, &drift);
         }
         for request in &tape.requests {
             self.next(request, witness);

@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use policy::{Alarm, Level, Rule};
+use policy::{Alarm, Drift, Level, Rule};
 
 use crate::attacks::Attack;
 use crate::calendar::Calendar;
@@ -10,7 +10,7 @@ use crate::draw::mix;
 use crate::driver::{By, Ruling, Witness};
 use crate::label::Label;
 use crate::tally::Tally;
-use crate::world::{World, begin_of};
+use crate::world::{SLOTS_PER_EPOCH, World, begin_of};
 
 /// What is written where nothing was found.
 pub(crate) const NEVER: u64 = 0;
@@ -334,6 +334,21 @@ impl Witness for Score<'_> {
             });
             self.tally.add(&format!("alarms.source_timing.honest_{when}"), 1);
         }
+    }
+
+    fn drifted(&mut self, slot: u64, drift: &Drift) {
+        if slot < self.world.first_scored_slot() {
+            return;
+        }
+        // The place goes on moving, and back, after what moved it.
+        let is_on = |attack: &&Attack| {
+            matches!(attack.class, 12 | 14)
+                && attack.keys.contains(&drift.key)
+                && (attack.start..attack.end + 10 * SLOTS_PER_EPOCH).contains(&slot)
+        };
+        let class = self.calendar.attacks.iter().find(is_on).map(|attack| attack.class);
+        let of = class.map_or_else(|| "honest".to_owned(), |class| format!("A{class}"));
+        self.tally.add(&format!("drifts.{of}"), 1);
     }
 }
 

@@ -58,6 +58,7 @@ pub(crate) fn print(tally: &Tally) {
         ("rightful new owners refused from the start", "barred."),
         ("alert incidents (cohort and hour)", "alerts."),
         ("alarms", "alarms."),
+        ("keys whose usual time moved by 50 ms and more", "drifts."),
         ("top term at the first refusal", "top."),
     ] {
         let said: Vec<String> =

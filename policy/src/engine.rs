@@ -11,11 +11,13 @@
 //! | `moves.rs` | which keys move together |
 //! | `strikes.rs` | source-key pairs in quarantine |
 //! | `groups.rs`, `fleet.rs`, `counts.rs` | groups and sources; all keys; small rows |
+//! | `drifts.rs` | keys whose usual time has moved |
 //! | `tail.rs` | honest scores |
 //! | `state.rs` | the engine on disk |
 
 pub(crate) mod attendance;
 pub(crate) mod counts;
+pub(crate) mod drifts;
 pub(crate) mod fleet;
 pub(crate) mod groups;
 mod learn;
@@ -34,6 +36,7 @@ use std::sync::atomic::AtomicU64;
 use parking_lot::Mutex;
 
 use self::counts::{Exits, Stamp, day, member};
+use self::drifts::Drifts;
 use self::fleet::Fleet;
 use self::groups::{Beat, Group, Released};
 use self::moves::Moved;
@@ -74,6 +77,8 @@ pub struct Engine {
     pub(crate) beats: Table<Beat>,
     /// Sources that do not sign when they usually do, until it shows whether all of them do so.
     pub(crate) incidents: Mutex<Incidents>,
+    /// Keys whose usual time has moved, until they are told.
+    pub(crate) drifts: Drifts,
     pub(crate) fleet: Fleet,
     pub(crate) tail: Tail,
     /// The epoch, slot and millisecond in which the gate came back; 0 for never.
@@ -111,6 +116,7 @@ impl Default for Engine {
             groups: Table::new(65_536),
             beats: Table::new(4_096),
             incidents: Mutex::new(Incidents::default()),
+            drifts: Drifts::default(),
             fleet: Fleet::default(),
             tail: Tail::default(),
             resumed: AtomicU64::new(0),

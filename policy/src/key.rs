@@ -6,7 +6,7 @@ mod sources;
 
 pub(crate) use lease::Lease;
 pub(crate) use ledger::{Ledger, root};
-pub(crate) use sources::Sources;
+pub(crate) use sources::{HALVED_EPOCHS, Sources};
 
 use crate::ClientIndex;
 use crate::bytes::{Reader, Writer, checksum};

@@ -43,6 +43,7 @@ mod table;
 
 pub use decision::{Decision, Evidence, Finding, Level, Term, Terms, Verdict};
 pub use describe::{Described, SourceSeen};
+pub use engine::drifts::Drift;
 pub use engine::{Alarm, Engine, Struck};
 pub use key::{Holder, KeyState};
 pub use observation::{

@@ -105,7 +105,7 @@ fn first_source(case: &Case<'_>, token: u32, terms: &mut Terms) -> Kinship {
 
 /// How new the source is, and whether it is known at all.
 fn novelty(case: &Case<'_>, token: u32) -> (f32, bool) {
-    if case.key.sources.epochs(token) >= KNOWN_EPOCHS {
+    if case.key.sources.epochs(token, case.seen.at.epoch) >= KNOWN_EPOCHS {
         (2.0, true)
     } else if case.engine.released_to(case.seen.group, token) >= KNOWN_TO_GROUP {
         (6.0, true)
@@ -124,7 +124,8 @@ fn foreign_source(case: &Case<'_>, token: u32, terms: &mut Terms) -> Kinship {
         is_same_client && certificate != 0 && certificate == lease.certificate;
     let (is_same_dialect, is_same_prefix) =
         (fold(source.dialect) == lease.dialect, fold(source.prefix) == lease.prefix);
-    let sightings = case.key.sources.epochs(token).min(case.key.sources.epochs(lease.token));
+    let sighted = |token| case.key.sources.epochs(token, case.seen.at.epoch);
+    let sightings = sighted(token).min(sighted(lease.token));
     if is_same_certificate && sightings >= ALTERNATE_EPOCHS {
         return Kinship::Alternate;
     }

@@ -395,7 +395,7 @@ const FAILED: &str = "failed";
 const UPSTREAM_REFUSED: &str = "upstream_refused_after_permit";
 
 /// The names of the events that are counted.
-pub const EVENTS: [&str; 9] = [
+pub const EVENTS: [&str; 10] = [
     REFUSED,
     REJECTED,
     FAILED,
@@ -404,12 +404,15 @@ pub const EVENTS: [&str; 9] = [
     VERIFY_FAILED,
     POLICY_FINDING,
     POLICY_ALARM,
+    BASELINE_MOVED,
     CLOCK_DISAGREEMENT,
 ];
 /// A rule that is watched, or is not enforced, has something to say of a request that passed.
 const POLICY_FINDING: &str = "policy_finding";
 /// Something that concerns more than one key.
 pub const POLICY_ALARM: &str = "policy_alarm";
+/// What is usual for a key has moved further than chance moves it.
+pub const BASELINE_MOVED: &str = "baseline_moved";
 /// The clients' duties do not lie in their slots by the gate's clock.
 pub const CLOCK_DISAGREEMENT: &str = "clock_disagreement";
 

@@ -5,17 +5,16 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::attendance::MISSED_AFTER_DAYS;
 use super::counts::credential;
+use super::drifts::Drift;
 use super::groups::{self, Group, home, place};
 use super::{Alarm, Engine};
+use crate::key::HALVED_EPOCHS;
 use crate::sequential::shares::telling;
 use crate::sequential::source_level::Class;
 use crate::sequential::{Incident, Round, Scope};
 use crate::settings::Chain;
 use crate::{GroupIndex, KeyState, Message, Mode, Moment, Observation, Outcome, Policy, Rule};
 use crate::{Window, WindowKind};
-
-/// Epochs after which what is known of a source counts half: 28 days of mainnet.
-const HALVED_EPOCHS: u64 = 6_300;
 
 impl Engine {
     /// Learns from a signature that was released.
@@ -61,10 +60,13 @@ impl Engine {
     fn learn_timing(&self, policy: &Policy, key: &mut KeyState, seen: &Observation) {
         let scope = self.scope(policy, seen.group, seen.at, Some(seen.key));
         let token = groups::machine(&seen.source);
-        self.beats.change(token.into(), |beat| {
+        let moved = self.beats.change(token.into(), |beat| {
             beat.is_of(seen);
-            beat.timing.learn(&mut key.timing, token, seen, scope);
+            beat.timing.learn(&mut key.timing, token, seen, scope)
         });
+        if let Some(later_ms) = moved {
+            self.drifts.note(Drift { key: seen.key, group: seen.group, later_ms });
+        }
     }
 
     fn learn_committee(&self, chain: &Chain, key: &mut KeyState, seen: &Observation) {
@@ -105,6 +107,13 @@ impl Engine {
         self.tick_groups(policy, at, &mut alarms);
         self.tick_sources(policy, at, &mut alarms);
         alarms
+    }
+
+    /// The keys whose usual time has moved since this was last asked, each once, and how many more
+    /// there were than are remembered. Nothing is refused for it, and nobody woken: it is for who
+    /// looks back and asks since when.
+    pub fn drifted(&self, policy: &Policy) -> (Vec<Drift>, u32) {
+        self.drifts.take(policy)
     }
 
     fn halve(&self, at: Moment) {

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Engine;
+use super::drifts::Drifts;
 use super::fleet::Fleet;
 use super::tail::Tail;
 use crate::bytes::{Reader, Writer, checksum};
@@ -31,6 +32,7 @@ impl Engine {
         self.released.write(&mut out);
         self.groups.write(&mut out);
         self.beats.write(&mut out);
+        self.drifts.write(&mut out);
         self.incidents.lock().put(&mut out.0);
         let mut whole = Writer::default();
         whole.u32(VERSION);
@@ -50,7 +52,7 @@ impl Engine {
         let tail = Tail::read(&mut from)?;
         let (resumed, resumed_slot) = (from.u64()?.into(), from.u64()?.into());
         let (resumed_ms, halved) = (from.u64()?.into(), from.u64()?.into());
-        let engine =
+        let mut engine =
             Self { fleet, tail, resumed, resumed_slot, resumed_ms, halved, ..Self::default() };
         engine.clients.fill(&mut from)?;
         engine.credentials.fill(&mut from)?;
@@ -62,6 +64,7 @@ impl Engine {
         engine.released.fill(&mut from)?;
         engine.groups.fill(&mut from)?;
         engine.beats.fill(&mut from)?;
+        engine.drifts = Drifts::read(&mut from)?;
         *engine.incidents.lock() = Incidents::take(&mut from.0)?;
         from.0.is_empty().then_some(engine)
     }

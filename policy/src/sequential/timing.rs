@@ -51,6 +51,10 @@ const DISPERSION_MS: [f32; 3] = [15.0, 40.0, 120.0];
 /// The weight of an event in what a source's spread is now.
 const DISPERSION_RATE: f32 = 0.15;
 
+/// How far a key's usual place has to have moved to be told, in milliseconds; it is told again
+/// when it was back within half of it.
+const DRIFT_MS: f32 = 50.0;
+
 /// Epochs for which the place that later ones are compared with stands: 28 days.
 const ANCHOR_EPOCHS: u32 = 6_300;
 
@@ -65,7 +69,8 @@ pub struct KeyTiming {
     pub(super) last_slot: u32,
     pub(super) source: u32, // token; 0: none yet
     n: u16,
-    away: u8, // events in a row at another source
+    away: u8,      // events in a row at another source
+    is_told: bool, // that it has moved away from its anchor
 }
 
 impl KeyTiming {
@@ -84,6 +89,7 @@ impl KeyTiming {
             source: 0,
             n: 0,
             away: 0,
+            is_told: false,
         }
     }
 
@@ -110,7 +116,7 @@ impl KeyTiming {
             self.away = 0;
             return true;
         }
-        self.away = self.away.saturating_add(1);
+        self.away = (self.away + 1).min(MOVES_AFTER);
         if self.source != 0 && self.away < MOVES_AFTER {
             return false;
         }
@@ -118,7 +124,8 @@ impl KeyTiming {
         true
     }
 
-    fn learn(&mut self, offset_ms: f32, epoch: u64) {
+    /// Learns where it stood; by how much its usual place has moved, where that is news.
+    fn learn(&mut self, offset_ms: f32, epoch: u64) -> Option<f32> {
         self.n = self.n.saturating_add(1);
         let is_warm = self.n > KEY_WARM_UP;
         let first = 1.0 / f32::from(self.n);
@@ -132,6 +139,10 @@ impl KeyTiming {
         if self.n == KEY_WARM_UP || is_warm && is_old {
             (self.anchor_ms, self.anchored_epoch) = (self.location_ms, epoch.max(1));
         }
+        let drift_ms = self.drift_ms();
+        let was_told = self.is_told;
+        self.is_told = drift_ms.abs() > if was_told { DRIFT_MS / 2.0 } else { DRIFT_MS };
+        (self.is_told && !was_told).then_some(drift_ms)
     }
 
     fn scale(&self) -> f32 {
@@ -148,14 +159,14 @@ impl KeyTiming {
             out[place * 4..][..4].copy_from_slice(&four);
         }
         out[28..30].copy_from_slice(&self.n.to_le_bytes());
-        out[30] = self.away;
+        out[30] = self.away | u8::from(self.is_told) << 7;
         out
     }
 
     /// From disk; `None` when garbled.
     pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Option<Self> {
         let mut bytes = Bytes(bytes);
-        Some(Self {
+        let mut state = Self {
             location_ms: bytes.f32().filter(|ms| ms.abs() <= LOCATION_MAX_MS)?,
             scale_ms: bytes.f32().filter(|ms| *ms >= 0.0)?,
             ln_s: bytes.f32().filter(|ln_s| *ln_s <= LN_S_MAX)?,
@@ -165,7 +176,10 @@ impl KeyTiming {
             source: bytes.u32()?,
             n: bytes.u16()?,
             away: bytes.u8()?,
-        })
+            is_told: false,
+        };
+        (state.is_told, state.away) = (state.away >> 7 == 1, state.away & 0x7f);
+        Some(state)
     }
 }
 
@@ -195,22 +209,29 @@ impl Default for SourceTiming {
 impl SourceTiming {
     /// Learns from a released signature of this source, for the key whose usual place is `key`.
     /// Looks at first votes of the present slot alone: they are what a slot's beat is made of.
-    /// `source` is the token that tells this source from others, never 0.
-    pub fn learn(&mut self, key: &mut KeyTiming, source: u32, seen: &Observation, scope: Scope) {
-        let Message::Attestation { slot, .. } = seen.message else { return };
+    /// `source` is the token that tells this source from others, never 0. Gives by how much the
+    /// key's usual place has moved in 28 days, in milliseconds, where that is news.
+    pub fn learn(
+        &mut self,
+        key: &mut KeyTiming,
+        source: u32,
+        seen: &Observation,
+        scope: Scope,
+    ) -> Option<f32> {
+        let Message::Attestation { slot, .. } = seen.message else { return None };
         if slot != seen.at.slot || seen.is_repeat {
-            return;
+            return None;
         }
         self.close(slot);
         if self.in_slot.slot > slot {
-            return; // of a slot that was ended meanwhile
+            return None; // of a slot that was ended meanwhile
         }
         self.in_slot.due_ms = seen.due_ms;
         let median = self.median();
         self.in_slot.insert(seen.at.into_slot_ms.min(u32::from(u16::MAX)) as u16);
-        let Some(median) = median else { return };
+        let median = median?;
         if !key.is_at(source) {
-            return;
+            return None;
         }
         let offset = seen.at.into_slot_ms as f32 - f32::from(median);
         let off = (offset - key.location_ms).abs();
@@ -227,7 +248,7 @@ impl SourceTiming {
         }
         self.dispersion_ms += DISPERSION_RATE * (off - self.dispersion_ms);
         key.last_slot = short_slot(slot);
-        key.learn(offset, seen.at.epoch);
+        key.learn(offset, seen.at.epoch)
     }
 
     /// What a vote of this slot is compared with: the votes before it, or where they are too few

@@ -16,7 +16,7 @@ use crate::eth::Network;
 use crate::judgement::{BaselineTable, Judgement, Kept};
 use crate::response::incident::Report;
 use crate::sign::judge::moment;
-use crate::sign::{CLOCK_DISAGREEMENT, Gate, POLICY_ALARM};
+use crate::sign::{BASELINE_MOVED, CLOCK_DISAGREEMENT, Gate, POLICY_ALARM};
 use crate::validators::{RowIndex, Validators};
 
 /// What was kept of the last run, or a beginning; the keys are given their states.
@@ -140,6 +140,7 @@ impl Keeper {
         for alarm in judgement.engine.tick(&judgement.policy(), now) {
             self.say(&alarm);
         }
+        self.say_drifts();
         if now.epoch != self.last.epoch {
             save(&self.gate, &self.gate.clock);
             self.compare_clocks();
@@ -174,6 +175,31 @@ impl Keeper {
             unsaid,
             "policy has something to say of more than one key"
         );
+    }
+
+    /// Whoever looks back at an attack that took weeks finds here since when.
+    fn say_drifts(&self) {
+        let judgement = &self.gate.judgement;
+        let (drifts, more) = judgement.engine.drifted(&judgement.policy());
+        let moved = drifts.len() as u64 + u64::from(more);
+        self.gate.metrics.events.with_label_values(&[BASELINE_MOVED]).inc_by(moved);
+        for drift in drifts {
+            let now = self.gate.clock.now();
+            let unsaid = self.gate.log_limit.may_say(BASELINE_MOVED, now);
+            let (Some(unsaid), Some(row)) = (unsaid, self.gate.validators.at_place(drift.key))
+            else {
+                continue;
+            };
+            let key = self.gate.validators.with(row, |it| *it.watermarks.public_key());
+            tracing::warn!(
+                event = BASELINE_MOVED,
+                %key,
+                later_ms = drift.later_ms,
+                unsaid,
+                "the key's usual time in its slot, against the other keys of its source, is not \
+                 what it was in the last 28 days. Nothing is refused for it"
+            );
+        }
     }
 
     /// Says so when the clients' duties do not lie in their slots by the gate's clock. No bound

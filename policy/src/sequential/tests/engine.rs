@@ -125,3 +125,30 @@ fn what_most_sources_do_is_one_alarm_of_the_network() {
     assert!((600..630).contains(&slot), "{told:?}");
     assert!(told.len() == 1 && told[0].is_network_event, "{told:?}");
 }
+
+/// A key that is led away from its usual time, little by little, is told to whoever asks: once,
+/// and nothing is refused.
+#[test]
+fn a_key_that_is_led_away_is_told() {
+    let mut scene = Scene::new();
+    let (mut random, mut told) = (Random(3), Vec::new());
+    for slot in 0..160 * 32u64 {
+        for key in (0..256).filter(|key| u64::from(*key) % 32 == slot % 32) {
+            let epoch = slot / 32;
+            let drift = if key == 255 { 2 * epoch.saturating_sub(60) } else { 0 };
+            let into_slot_ms = 4_000 + 2 * (key / 32) + random.below(9) as u32 + drift as u32;
+            let seen = scene.seen(key, source(0), moment(slot, into_slot_ms), attestation(slot));
+            let decision = scene.play(&seen);
+            assert_eq!(decision.verdict, Verdict::Allow, "{decision:?}");
+        }
+        if slot >= 90 * 32 && slot < 125 * 32 && slot % 32 == 31 {
+            // What waits to be told outlives a restart.
+            scene.engine = Engine::from_bytes(&scene.engine.to_bytes()).expect("its own bytes");
+        }
+        let (drifts, more) = scene.engine.drifted(&scene.policy);
+        assert_eq!(more, 0);
+        told.extend(drifts);
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].key == 255 && told[0].later_ms > 50.0, "{told:?}");
+}

@@ -45,6 +45,32 @@ fn a_slow_drift_is_noticed_when_the_place_may_move_no_further() {
     assert!(client.keys[3].drift_ms() > 50.0, "worth an event: {}", client.keys[3].drift_ms());
 }
 
+/// A place that moves by more than 50 ms is told once, and again when it moved back and off again.
+#[test]
+fn a_place_that_has_moved_is_told_once() {
+    let (mut random, mut client) = (Random(9), Client::new(7, 1_000));
+    client.epochs(&mut random, 0..60, &mut punctual);
+    let mut told = Vec::new();
+    for epoch in 60..500 {
+        // By steps that are nothing each: 2 ms an epoch, there and back, twice.
+        let step = (epoch - 60) % 220;
+        let drift = if step < 60 { 2 * step } else { 120u64.saturating_sub(2 * (step - 60)) };
+        let mut late = |_: &mut Random, key: usize| if key == 3 { drift as f64 } else { 0.0 };
+        for slot in epoch * 32..(epoch + 1) * 32 {
+            for (key, seen) in client.votes(&mut random, slot, &mut late) {
+                let state = &mut client.keys[key];
+                let moved = client.timing.learn(state, client.token, &seen, Scope::default());
+                let kept = KeyTiming::from_bytes(&state.to_bytes());
+                assert_eq!(kept.as_ref(), Some(&*state), "also over a restart");
+                told.extend(moved.map(|later_ms| (epoch, key, later_ms)));
+            }
+        }
+    }
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().all(|(_, key, ms)| *key == 3 && (50.0..75.0).contains(ms)), "{told:?}");
+    assert!(told[1].0 >= told[0].0 + 200, "{told:?}");
+}
+
 #[test]
 fn nothing_is_tested_before_enough_was_seen() {
     let (mut random, mut client) = (Random(3), Client::new(7, 64));
