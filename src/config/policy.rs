@@ -9,7 +9,7 @@ use super::check::Checker;
 use super::{Config, ListenerConfig};
 use crate::clients;
 
-pub use self::document::{KeyPlace, Known, PolicyError, read};
+pub use self::document::{KeyPlace, Known, PolicyError, parse, read};
 pub use self::summary::{changes, summary};
 pub(super) use self::time::of as moment;
 

@@ -76,7 +76,10 @@ pub fn read(path: &Path, known: &Known<'_>) -> Result<Policy, PolicyError> {
 }
 
 /// As [`read`], of a file whose text is at hand.
-pub(super) fn parse(path: &Path, text: &str, known: &Known<'_>) -> Result<Policy, Vec<Problem>> {
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of its lines; never nothing.
+pub fn parse(path: &Path, text: &str, known: &Known<'_>) -> Result<Policy, Vec<Problem>> {
     let root = DeTable::parse(text).map_err(|error| {
         let position = error.span().map(|span| document::position(text, span.start));
         let place = Place::File(path.to_owned(), position);
