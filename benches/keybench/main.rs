@@ -12,7 +12,7 @@
 //! | `benign.rs`, `attacks.rs` | what is planned: B1 to B18, A1 to A21; `calendar.rs` holds it |
 //! | `life.rs`, `changes.rs`, `duties.rs`, `raid.rs` | what is asked for; `tape.rs` holds it |
 //! | `driver.rs` | the gate's steps in virtual time; `content.rs` and `store.rs`: steps 3 and 5 |
-//! | `score.rs` | labels meet rulings; `tally.rs` holds the raw counts |
+//! | `score.rs`, `calibration.rs` | labels meet rulings; `tally.rs` holds the raw counts |
 //! | `gates.rs`, `table.rs`, `statistics.rs` | what has to hold, and what is printed |
 
 #![allow(clippy::disallowed_methods)] // it measures time
@@ -33,6 +33,7 @@ use world::{Size, World};
 mod attacks;
 mod benign;
 mod calendar;
+mod calibration;
 mod changes;
 mod content;
 mod draw;
@@ -118,6 +119,7 @@ fn main() -> ExitCode {
     }
     let is_deterministic = prove_determinism(&arguments);
     table::print(&sum);
+    calibration::print(&sum);
     print_cost(&sum);
     let mut gates = gates::all(&sum, profile.at_least, profile.size.keys / 22);
     gates.push(gates::Gate {

@@ -6,6 +6,7 @@ use policy::{Alarm, Drift, Level, Rule};
 
 use crate::attacks::Attack;
 use crate::calendar::Calendar;
+use crate::calibration::{Calibration, Truth};
 use crate::draw::mix;
 use crate::driver::{By, Ruling, Witness};
 use crate::label::Label;
@@ -48,6 +49,7 @@ pub(crate) struct Score<'a> {
     /// Keys that the second signer of an A6 or A7 has signed for.
     signed_by_rival: HashSet<(u32, u32)>,
     alert_incidents: HashSet<(u16, u64, bool)>,
+    calibration: Calibration,
     first_scored_ms: u64,
     pub(crate) tally: Tally,
     /// A hash of every decision so far.
@@ -65,6 +67,7 @@ impl<'a> Score<'a> {
             courses: vec![Course::default(); calendar.attacks.len()],
             signed_by_rival: HashSet::new(),
             alert_incidents: HashSet::new(),
+            calibration: Calibration::default(),
             first_scored_ms: begin_of(world.first_scored_slot()),
             tally: Tally::default(),
             fingerprint: 0,
@@ -107,6 +110,26 @@ impl<'a> Score<'a> {
         if !is_excluded {
             self.tell(ruling, &format!("B{scenario}"));
         }
+    }
+
+    fn calibrate(&mut self, ruling: &Ruling<'_>) {
+        if ruling.request.at_ms < self.first_scored_ms {
+            return;
+        }
+        let truth = match self.label(ruling.ordinal) {
+            Label::Benign(_) | Label::Excluded(_) => Truth::Honest,
+            Label::Victim(_) => Truth::Victim,
+            Label::Attack(id) => {
+                let class = self.calendar.attacks[id as usize].class;
+                let is_of_source = matches!(class, 1..=7 | 13 | 19..=21);
+                let is_first = self.courses[id as usize].events == 1;
+                Truth::Harmful { is_first_of_source: is_of_source && is_first }
+            }
+        };
+        let is_told = ruling.is_refused_by_policy || ruling.decision.level >= Level::Alert;
+        let pages = is_told && !is_timing_alone(ruling);
+        let cohort = self.world.cohort_of[ruling.request.key as usize];
+        self.calibration.note(&mut self.tally, (ruling, cohort), truth, pages);
     }
 
     fn alert(&mut self, ruling: &Ruling<'_>) {
@@ -215,6 +238,7 @@ impl<'a> Score<'a> {
     pub(crate) fn finish(&mut self, occurred: &[u64], scored_epochs: u64) {
         self.tally.add("scored_epochs", scored_epochs);
         self.tally.add("events", self.next_ordinal);
+        self.calibration.finish(&mut self.tally);
         for (planted, times) in self.calendar.planted.iter().zip(occurred) {
             self.tally.add(&format!("planted.B{}", planted.scenario), 1);
             if *times == 0 {
@@ -303,6 +327,7 @@ impl Witness for Score<'_> {
             Label::Attack(id) => self.harm(ruling, id),
             Label::Victim(id) => self.victim(ruling, id),
         }
+        self.calibrate(ruling);
     }
 
     fn heard(&mut self, slot: u64, alarm: &Alarm) {

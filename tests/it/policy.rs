@@ -1,5 +1,7 @@
 //! Step 6 from outside: who may sign for a key, what a refusal costs, and what outlives the gate.
 
+mod hold;
+
 use std::fs;
 use std::net::SocketAddr;
 
