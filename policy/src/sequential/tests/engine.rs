@@ -141,7 +141,7 @@ fn a_key_that_is_led_away_is_told() {
             let decision = scene.play(&seen);
             assert_eq!(decision.verdict, Verdict::Allow, "{decision:?}");
         }
-        if slot >= 90 * 32 && slot < 125 * 32 && slot % 32 == 31 {
+        if (90 * 32..125 * 32).contains(&slot) && slot % 32 == 31 {
             // What waits to be told outlives a restart.
             scene.engine = Engine::from_bytes(&scene.engine.to_bytes()).expect("its own bytes");
         }
