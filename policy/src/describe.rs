@@ -138,7 +138,7 @@ mod tests {
         state.sources.released(source(3, 5).token(), 2);
         let assumed = state.assuming_usual(&source(3, 6));
         assert_eq!(assumed.lease.token, source(3, 6).token());
-        assert_eq!(assumed.sources.epochs(source(3, 6).token()), 1);
+        assert_eq!(assumed.sources.epochs(source(3, 6).token(), 2), 1);
         assert_eq!(state.assuming_usual(&source(4, 6)), state);
     }
 }
