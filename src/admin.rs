@@ -42,6 +42,7 @@ mod baseline;
 mod clients;
 mod evaluate;
 mod grants;
+mod events;
 mod guard;
 mod health;
 mod incidents;
@@ -133,6 +134,7 @@ pub fn resources() -> Vec<Routes> {
         policy::routes(),
         grants::routes(),
         incidents::routes(),
+        events::routes(),
         openapi::routes(),
         quarantines::routes(),
     ]

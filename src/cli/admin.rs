@@ -9,6 +9,7 @@ use self::client::Client;
 use super::Exit;
 
 mod client;
+mod events;
 mod health;
 mod incidents;
 mod keys;
@@ -51,6 +52,8 @@ pub struct At {
 /// What it is about.
 #[derive(Subcommand)]
 enum Resource {
+    /// What happened of late, or what happens as it happens
+    Events(events::EventsArgs),
     /// Whether the gate is in order
     Health,
     /// Begin, move and end keys
@@ -92,6 +95,7 @@ impl AdminArgs {
     pub fn run(self) -> anyhow::Result<Exit> {
         let client = Client::new(&self.at)?;
         match self.resource {
+            Resource::Events(args) => args.show(&client),
             Resource::Health => health::show(&client),
             Resource::Keys(verb) => keys::run(&client, &verb),
             Resource::Validator { key } => keys::show(&client, &format!("/v1/validators/{key}")),

@@ -17,9 +17,6 @@ use super::{Event, EventsError, Paging, Settings};
 use crate::clock;
 use crate::metrics::{Delivery, EventMetrics, SinkMetrics};
 
-#[cfg(test)]
-mod tests;
-
 /// Pages that wait in memory, those on disk among them.
 const PAGES_MAX: usize = 16_384;
 

@@ -7,6 +7,7 @@
 //! | nothing conflicting, nothing unrecorded leaves, whatever crashes, fills up or lies | `crash` |
 //! | one live copy of a store; commands on a running and a stopped gate | `one_live_copy` |
 //! | a gate takes over from another: under load, broken off, from a service manager | `handover` |
+//! | whether people are told, whoever is dead | `events` |
 //! | many requests for one slot at the same moment | `twins` |
 //! | the demonstration, as a person runs it | `demo` |
 //! | whatever strangers send, and how they connect | `bad_input` |
@@ -39,6 +40,7 @@ mod containers;
 mod crash;
 mod dashboards;
 mod demo;
+mod events;
 mod flood;
 mod handover;
 mod incident_response;

@@ -16,6 +16,7 @@ const TABLE: &[(&str, &str, Role)] = &[
     ("POST", "/v1/incidents/{id}/resolve", Role::Operator),
     ("POST", "/v1/incidents/{id}/reopen", Role::Operator),
     ("GET", "/v1/timeline", Role::Viewer),
+    ("GET", "/v1/events", Role::Viewer),
     ("GET", "/openapi.json", Role::Viewer),
     ("GET", "/v1/keys", Role::Viewer),
     ("POST", "/v1/keys/enrol", Role::Operator),

@@ -92,6 +92,47 @@ impl Client {
         self.send(method, path, "application/json", body.into())
     }
 
+    /// Asks for a stream, and gives each of its lines to `each` as it comes.
+    ///
+    /// # Errors
+    /// When there is no gate, it says no, or the stream breaks off.
+    pub(super) fn lines(
+        &self,
+        path: &str,
+        after: Option<&str>,
+        mut each: impl FnMut(&str) -> std::io::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut request = Request::builder().uri(format!("{}{path}", self.url));
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, token);
+        }
+        if let Some(after) = after {
+            request = request.header("last-event-id", after);
+        }
+        let request = request.body(Full::default()).context("--url or --after is not one")?;
+        self.runtime.block_on(async {
+            let response = self.http.request(request).await;
+            let response =
+                response.with_context(|| format!("no admin API answers at {}", self.url))?;
+            let status = response.status();
+            let (mut body, mut begun) = (response.into_body(), Vec::new());
+            while let Some(frame) = body.frame().await {
+                let frame = frame.context("the stream broke off")?;
+                begun.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+                while status.is_success()
+                    && let Some(end) = begun.iter().position(|byte| *byte == b'\n')
+                {
+                    let line: Vec<u8> = begun.drain(..=end).collect();
+                    each(String::from_utf8_lossy(&line).trim_end())?;
+                }
+            }
+            if !status.is_success() {
+                bail!("{status}: {}", String::from_utf8_lossy(&begun));
+            }
+            Ok(())
+        })
+    }
+
     /// Asks, with a body of any kind.
     ///
     /// # Errors

@@ -252,6 +252,26 @@ async fn a_hundred_ends_at_any_moment_lose_no_page() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_page_whose_answer_was_not_heard_comes_again_under_its_names() {
+    let mut world = World::start().await;
+    let id = world.emit(Paging::Trigger, "a");
+    while world.oncall.taken().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    world.kill().await; // before the answer is read
+    world.open();
+    world.settle().await;
+    let bodies = world.oncall.bodies();
+    assert_eq!(bodies.len(), 2, "{bodies:?}");
+    assert_eq!(bodies[0], bodies[1]);
+    assert_eq!(bodies[1]["payload"]["custom_details"]["event_id"], id.as_str());
+    world.kill().await;
+    world.open();
+    world.settle().await;
+    assert_eq!(world.oncall.taken().len(), 2, "what was heard is over");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refusal_goes_to_the_second_sink_at_once_and_a_new_key_holds_at_once() {
     let world = World::start().await;
     world.oncall.set(Mode::Status(403, None));
