@@ -26,8 +26,8 @@ pub(super) fn routes() -> Routes {
         json!({
             "summary": "Server-sent events: what happens from now on, or since Last-Event-ID",
             "description": "`event` is the kind, `id` the event's id, `data` the event as JSON. \
-                The last 1,024 events are kept in memory. `event: gap` says that some may have been \
-                missed: the named event is not kept any more, or the listener was too slow.",
+                The last 1,024 events are kept in memory. `event: gap` says that some may have \
+                been missed: the named event is not kept any more, or the listener was too slow.",
             "parameters": [
                 {
                     "name": "Last-Event-ID",
