@@ -9,7 +9,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
-use policy::{Chain, ClientIndex, Engine, GroupIndex, GroupPolicy, Mode, Policy, Rule};
+use parking_lot::Mutex;
+use policy::{
+    Chain, ClientIndex, Engine, GroupIndex, GroupPolicy, Mode, Policy, Rule, Window, WindowId,
+};
 
 use crate::clients::DEFAULT;
 use crate::config::KeyGroups;
@@ -21,11 +24,13 @@ use crate::validators::RowIndex;
 pub use self::baseline::{Baseline, BaselineTable, Kept};
 pub use self::names::{ClientNames, Place};
 pub use self::origin::{Origin, prefix};
+pub use self::owners::{LeaseWrite, NewOwner};
 pub use self::testimony::Testimony;
 
 mod baseline;
 mod names;
 mod origin;
+mod owners;
 mod testimony;
 
 /// The policy that holds, and what spans keys.
@@ -39,8 +44,16 @@ pub struct Judgement {
     groups: KeyGroups,
     chain: Chain,
     policy: ArcSwap<Policy>,
-    owner_changes: OnceLock<SyncSender<RowIndex>>,
+    parts: Mutex<Parts>,
+    owner_changes: OnceLock<SyncSender<NewOwner>>,
     recorder: OnceLock<Recorder>,
+}
+
+/// What the policy in force is put together of.
+struct Parts {
+    document: Policy,
+    /// Opened while the gate runs: they stand after those of the document, whichever that is.
+    windows: Vec<Window>,
 }
 
 impl Judgement {
@@ -48,7 +61,8 @@ impl Judgement {
     /// what was kept.
     pub fn new(groups: KeyGroups, network: &Network, table: BaselineTable, kept: Kept) -> Self {
         let chain = chain(network);
-        let policy = ArcSwap::from_pointee(Policy { chain, ..built_in(&groups) });
+        let document = Policy { chain, ..built_in(&groups) };
+        let policy = ArcSwap::from_pointee(document.clone());
         Self {
             engine: kept.engine.unwrap_or_default(),
             clients: ClientNames::new(kept.clients),
@@ -56,6 +70,7 @@ impl Judgement {
             groups,
             chain,
             policy,
+            parts: Mutex::new(Parts { document, windows: Vec::new() }),
             owner_changes: OnceLock::new(),
             recorder: OnceLock::new(),
         }
@@ -63,7 +78,7 @@ impl Judgement {
 
     /// The keys whose owner changes from now on: whoever receives them writes them to disk at once.
     /// Only the first call counts.
-    pub fn owner_changes(&self) -> Receiver<RowIndex> {
+    pub fn owner_changes(&self) -> Receiver<NewOwner> {
         let (sender, receiver) = sync_channel(OWNER_CHANGES_MAX);
         let _ = self.owner_changes.set(sender);
         receiver
@@ -72,8 +87,16 @@ impl Judgement {
     /// Says that the owner of a key has changed. Where too many wait, the next snapshot has it.
     pub fn owner_changed(&self, row: RowIndex) {
         if let Some(changes) = self.owner_changes.get() {
-            let _ = changes.try_send(row);
+            let _ = changes.try_send(NewOwner::first(row));
         }
+    }
+
+    /// Says that a key went from one owner to another, or is still to be written since: before
+    /// anything is forwarded for the new one, that has to be on disk. `None` where nobody writes.
+    pub fn owner_moved(&self, row: RowIndex, by: Option<WindowId>) -> Option<LeaseWrite> {
+        let changes = self.owner_changes.get()?;
+        let (owner, write) = NewOwner::moved(row, by);
+        changes.try_send(owner).is_ok().then_some(write)
     }
 
     /// Records what is judged from now on. Only the first call counts.
@@ -108,11 +131,33 @@ impl Judgement {
             let rest = GroupPolicy { name: group.name.clone(), ..policy.groups[0].clone() };
             policy.groups.push(rest);
         }
+        let active_validators = policy.chain.active_validators;
+        policy.chain = Chain { active_validators, ..self.chain };
+        let mut parts = self.parts.lock();
+        parts.document = policy;
+        self.put_in_force(&parts);
+    }
+
+    /// Puts the windows in force that were opened while the gate runs, in place of those of before,
+    /// from the next judgement on. They outlast whatever is [published](Self::publish).
+    pub fn set_windows(&self, windows: Vec<Window>) {
+        let mut parts = self.parts.lock();
+        parts.windows = windows;
+        self.put_in_force(&parts);
+    }
+
+    /// The policy as it was published: without the windows that were opened since.
+    pub fn document(&self) -> Policy {
+        let windows = self.parts.lock().document.windows.clone();
+        Policy { windows, ..Policy::clone(&self.policy()) }
+    }
+
+    fn put_in_force(&self, parts: &Parts) {
+        let mut policy = parts.document.clone();
+        policy.windows.extend_from_slice(&parts.windows);
         for (place, name) in self.clients.names().into_iter().enumerate() {
             policy.name_client(place, name);
         }
-        let active_validators = policy.chain.active_validators;
-        policy.chain = Chain { active_validators, ..self.chain };
         self.policy.store(Arc::new(policy));
     }
 

@@ -25,6 +25,7 @@ use self::incident::Incidents;
 pub use self::normal::Normal;
 use self::playbook::Playbook;
 use self::quarantine::Quarantines;
+use self::rotation::Windows;
 pub use self::table::{ResponseTable, Rows};
 
 pub mod breaker;
@@ -34,6 +35,7 @@ pub mod measures;
 mod normal;
 pub mod playbook;
 pub mod quarantine;
+pub mod rotation;
 mod table;
 
 /// One request that was refused or failed, or of which policy had something to say.
@@ -98,6 +100,8 @@ pub struct Response {
     pub quarantines: Quarantines,
     /// What is bound to what.
     pub playbook: Playbook,
+    /// The rotations that were opened while the gate ran.
+    pub windows: Windows,
     notices: OnceLock<SyncSender<(Stopwatch, Notice)>>,
     lost: IntCounter,
 }
@@ -113,6 +117,7 @@ impl Response {
             timeline: Arc::default(),
             quarantines: Quarantines::default(),
             playbook: Playbook::default(),
+            windows: Windows::default(),
             notices: OnceLock::new(),
             lost,
         }

@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::clients::Client;
 use crate::clock::{Clock, Now, SlotClock, deadline};
 use crate::eth::{Epoch, Network, PublicKey, Root, Signature};
-use crate::judgement::Judgement;
+use crate::judgement::{Judgement, LeaseWrite};
 use crate::limits::DutyClass;
 use crate::logging::LogLimit;
 use crate::metrics::{Metrics, Stage};
@@ -199,7 +199,7 @@ impl Path {
         account.judged(judged.seen.group, judged.decision);
         account.done(gate, Stage::Decide);
 
-        let permit = self.permit(judged.granted, deadline).await?;
+        let permit = self.permit(judged.granted, judged.lease, deadline).await?;
         account.done(gate, Stage::Record);
 
         let encode = |root: &_| {
@@ -226,15 +226,24 @@ impl Path {
         Ok(Signed { signature: forwarded.signature })
     }
 
-    /// The permit, once its record is on disk.
-    async fn permit(&self, granted: Granted, deadline: Instant) -> Result<Permit, NotSigned> {
-        match granted {
-            Granted::AtOnce(permit) => Ok(permit),
+    /// The permit, once its record is on disk, and the key's new owner where it has one.
+    async fn permit(
+        &self,
+        granted: Granted,
+        lease: Option<LeaseWrite>,
+        deadline: Instant,
+    ) -> Result<Permit, NotSigned> {
+        let permit = match granted {
+            Granted::AtOnce(permit) => permit,
             Granted::Recorded(pending) => {
                 let durable = self.bell.hear(pending);
-                Ok(timeout_at(deadline, durable).await.map_err(|_| Fault::RecordTimeout)??)
+                timeout_at(deadline, durable).await.map_err(|_| Fault::RecordTimeout)??
             }
+        };
+        if let Some(write) = lease {
+            timeout_at(deadline, write).await.map_err(|_| Fault::RecordTimeout)?;
         }
+        Ok(permit)
     }
 }
 

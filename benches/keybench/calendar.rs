@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use policy::{GroupIndex, Message, Window, WindowKind};
+use policy::{GroupIndex, Message, Window, WindowId, WindowKind};
 
 use crate::attacks::Attack;
 use crate::label::Label;
@@ -124,11 +124,13 @@ impl Calendar {
         keys: Vec<u32>,
         slots: Range<u64>,
     ) {
+        let name = format!("window-{}", self.windows.len());
         self.windows.push(Window {
-            name: format!("window-{}", self.windows.len()),
+            id: WindowId::of(&name, begin_of(slots.start)),
+            name,
             kind,
             groups: vec![GroupIndex(cohort)],
-            keys,
+            keys: keys.into_iter().collect(),
             from_ms: begin_of(slots.start),
             until_ms: begin_of(slots.end),
         });

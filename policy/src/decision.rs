@@ -1,6 +1,6 @@
 //! The verdict on one request, with its reasons in words and numbers.
 
-use crate::{Mode, Rule};
+use crate::{Mode, Rule, WindowId};
 
 /// What is done about it, in ascending order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -155,8 +155,8 @@ pub struct Decision {
     pub ln_s: [f32; 2],
     /// The rules that have something to say, the gravest enforced one first.
     pub findings: Vec<Finding>,
-    /// The window that it fell into, by its place in [`Policy::windows`](crate::Policy::windows).
-    pub window: Option<u16>,
+    /// The window that it fell into.
+    pub window: Option<WindowId>,
     /// How many false refusals a million validator-days are expected to have at this score, from
     /// benign scores seen so far; `None` while too few were seen.
     pub expected_false_per_million: Option<f32>,

@@ -51,8 +51,10 @@ use crate::score::{self, Kinship};
 use crate::sequential::Incidents;
 use crate::sequential::shares::telling;
 use crate::table::Table;
-use crate::{Decision, Finding, KeyState, Level, Message, Mode, Observation, Outcome, Policy};
-use crate::{Evidence, Rule, Term, Verdict};
+use crate::{
+    ClientIndex, Decision, Finding, KeyState, Level, Message, Mode, Observation, Outcome, Policy,
+};
+use crate::{Evidence, Rule, Term, Verdict, WindowId};
 
 /// Everything that spans keys. Shared by all threads.
 #[derive(Debug)]
@@ -87,6 +89,15 @@ pub struct Engine {
     pub(crate) resumed_slot: AtomicU64,
     /// The 28 days in which what is known of sources was last halved.
     pub(crate) halved: AtomicU64,
+}
+
+/// A key has another owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnerChange {
+    /// The one before it; `None` where it is the first.
+    pub former: Option<ClientIndex>,
+    /// The rotation window that handed it over; `None` where it was free or left.
+    pub window: Option<WindowId>,
 }
 
 /// Something that concerns more than one key.
@@ -141,7 +152,7 @@ impl Engine {
             terms: case.score.terms,
             ln_s: [key.timing.ln_s(scope), key.shares.ln_s(seen.at.slot, scope)],
             findings: rules::findings(&case),
-            window: case.window_place(),
+            window: case.window_id(),
             ..Decision::default()
         };
         rules::conclude(&mut decision);
@@ -175,8 +186,14 @@ impl Engine {
     }
 
     /// Takes the lease and spends the budgets of a request that will be forwarded. Says whether the
-    /// owner of the key changed, which is to be kept on disk at once.
-    pub fn admit(&self, policy: &Policy, key: &mut KeyState, seen: &Observation) -> bool {
+    /// owner of the key changed, which is to be kept on disk at once: where there was one before it,
+    /// before the request is forwarded.
+    pub fn admit(
+        &self,
+        policy: &Policy,
+        key: &mut KeyState,
+        seen: &Observation,
+    ) -> Option<OwnerChange> {
         let case = Case::new(self, policy, key, seen);
         let (standing, score) = (case.standing, case.score);
         let settles = standing == Standing::Own && score::settles(&case);
@@ -186,6 +203,14 @@ impl Engine {
                 tail::half_nats(score.terms.log_odds())
             }
         };
+        let change = standing.takes().then(|| OwnerChange {
+            former: (!key.lease.is_free()).then_some(key.lease.owner),
+            window: match standing {
+                Standing::Rotates(window) => Some(window),
+                Standing::Apart | Standing::Free | Standing::Own | Standing::Paired => None,
+                Standing::Follows | Standing::Contested | Standing::Fenced => None,
+            },
+        });
         if standing.takes() {
             if !key.lease.is_free() {
                 let former = member(key.lease.owner, seen.group);
@@ -194,6 +219,9 @@ impl Engine {
             let owner = member(seen.source.client, seen.group);
             self.clients.change(owner, |volume| volume.leases(true));
             key.lease.take(&seen.source, seen.at);
+            if let Standing::Rotates(window) = standing {
+                key.lease.move_by(window);
+            }
         } else if settles {
             key.lease.settle(&seen.source, seen.at);
         }
@@ -210,19 +238,21 @@ impl Engine {
             });
         }
         key.ledger.spend(seen, &policy.chain);
-        standing.takes()
+        change
     }
 
-    /// Notes what a refusal leads to: strikes, and the quarantine of a source-key pair.
+    /// Notes what a refusal leads to: strikes, the quarantine of a source-key pair, the halt of the
+    /// rotation window that it gives.
     pub fn refused(
         &self,
         policy: &Policy,
         key: &mut KeyState,
         seen: &Observation,
         decision: &Decision,
-    ) {
+    ) -> Option<WindowId> {
+        let mut halted = None;
         if key.lease.token == seen.source.token() {
-            return; // the key's own source: what it may not do is refused, the rest goes on
+            return halted; // the key's own source: what it may not do is refused, the rest goes on
         }
         for finding in decision.findings.iter().filter(|finding| finding.refuses()) {
             let (is_contest, at_once) = match finding.rule {
@@ -235,13 +265,13 @@ impl Engine {
             let place = pair(seen.key, seen.source.token());
             self.strikes.change(place, |strikes| strikes.strike(seen, is_contest, at_once));
             if finding.level == Level::HaltRotation
-                && let Some((_, window)) =
-                    rules::lease::rotation(&Case::new(self, policy, key, seen))
+                && let Some(window) = rules::lease::rotation(&Case::new(self, policy, key, seen))
             {
-                let place = counts::window(window);
-                self.halted.change(place, |stamp| stamp.ms = seen.at.unix_ms);
+                self.halt(window.id, seen.at.unix_ms);
+                halted = Some(window.id);
             }
         }
+        halted
     }
 
     /// Judges an answer before it is released: which shares signed is not known earlier. Reads, and

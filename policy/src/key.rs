@@ -9,6 +9,7 @@ pub(crate) use ledger::{Ledger, root};
 pub(crate) use sources::{HALVED_EPOCHS, Sources};
 
 use crate::ClientIndex;
+use crate::WindowId;
 use crate::bytes::{Reader, Writer, checksum};
 use crate::sequential::{KeyShares, KeyTiming};
 
@@ -88,6 +89,16 @@ impl KeyState {
         (!self.lease.is_free()).then_some(self.lease.owner)
     }
 
+    /// When its lease last moved from one client to another, in seconds of Unix time.
+    pub fn moved_s(&self) -> Option<u32> {
+        (self.lease.moved_epoch != 0).then_some(self.lease.moved_s)
+    }
+
+    /// Whether this window was the last that moved its lease.
+    pub fn has_moved_by(&self, window: WindowId) -> bool {
+        self.lease.has_moved_by(window)
+    }
+
     /// The state as it is kept on disk, with its version and a checksum in front.
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
         let mut out = Writer::default();
@@ -98,6 +109,7 @@ impl KeyState {
         self.ledger.write(&mut out);
         out.bytes(&self.timing.to_bytes());
         out.bytes(&self.shares.to_bytes());
+        out.u32(self.lease.moved_by);
         let mut bytes = [0; Self::BYTES];
         bytes[6..6 + out.0.len()].copy_from_slice(&out.0);
         bytes[..2].copy_from_slice(&VERSION.to_le_bytes());
@@ -115,11 +127,12 @@ impl KeyState {
             return None;
         }
         let (released, score) = (from.u32()?, from.i8()?);
-        let (lease, sources) = (Lease::read(&mut from)?, Sources::read(&mut from)?);
+        let (mut lease, sources) = (Lease::read(&mut from)?, Sources::read(&mut from)?);
         let ledger = Ledger::read(&mut from)?;
         let (timing, rest) = from.0.split_first_chunk()?;
-        let (timing, shares) = (KeyTiming::from_bytes(timing)?, rest.first_chunk()?);
-        let shares = KeyShares::from_bytes(shares)?;
+        let (shares, rest) = rest.split_first_chunk()?;
+        let (timing, shares) = (KeyTiming::from_bytes(timing)?, KeyShares::from_bytes(shares)?);
+        lease.moved_by = Reader(rest).u32()?;
         Some(Self { lease, sources, ledger, timing, shares, released, score })
     }
 }
@@ -132,9 +145,16 @@ impl Default for KeyState {
 
 /// Version and checksum, the count of signatures and the score.
 const HEAD: usize = 6 + 5;
+/// The mark of the window that moved it last, at the end.
+const MOVED_BY: usize = 4;
 
 const _: () = assert!(
-    HEAD + Lease::BYTES + Sources::BYTES + Ledger::BYTES + KeyTiming::BYTES + KeyShares::BYTES
+    HEAD + Lease::BYTES
+        + Sources::BYTES
+        + Ledger::BYTES
+        + KeyTiming::BYTES
+        + KeyShares::BYTES
+        + MOVED_BY
         <= KeyState::BYTES
 );
 const _: () = assert!(size_of::<KeyState>() <= 512); // the design's bound; 256 is aimed for

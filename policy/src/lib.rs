@@ -44,13 +44,13 @@ mod table;
 pub use decision::{Decision, Evidence, Finding, Level, Term, Terms, Verdict};
 pub use describe::{Described, SourceSeen};
 pub use engine::drifts::Drift;
-pub use engine::{Alarm, Engine, Struck};
+pub use engine::{Alarm, Engine, OwnerChange, Struck};
 pub use key::{Holder, KeyState};
 pub use observation::{
     ClientIndex, DutyType, Header, Message, Moment, Observation, Outcome, ShareSet, Source,
 };
 pub use rule::{Mode, Rule};
 pub use settings::{
-    Chain, ClientPolicy, Enrolment, GroupIndex, GroupPolicy, Permission, Policy, Thresholds,
-    Window, WindowKind,
+    Chain, ClientPolicy, Enrolment, GroupIndex, GroupPolicy, KeySet, Permission, Policy,
+    Thresholds, Window, WindowId, WindowKind,
 };

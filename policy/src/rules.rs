@@ -13,7 +13,7 @@ mod tests;
 use crate::rules::lease::Standing;
 use crate::score::{self, Kinship, Score};
 use crate::{Decision, Engine, Evidence, Finding, GroupPolicy, KeyState, Level, Mode};
-use crate::{DutyType, Observation, Policy, Rule, Terms, Verdict, Window, WindowKind};
+use crate::{DutyType, Observation, Policy, Rule, Terms, Verdict, Window, WindowId, WindowKind};
 
 /// Everything that a rule may look at.
 #[derive(Clone, Copy, Debug)]
@@ -77,23 +77,23 @@ impl<'a> Case<'a> {
         case
     }
 
-    /// The window that the case falls into, by its place in the policy.
-    pub(crate) fn window_place(&self) -> Option<u16> {
+    /// The window that the case falls into.
+    pub(crate) fn window_id(&self) -> Option<WindowId> {
         let kind = match (self.standing, self.seen.message.duty_type()) {
-            (Standing::Rotates(place), _) => return Some(place),
+            (Standing::Rotates(window), _) => return Some(window),
             (_, DutyType::VoluntaryExit) => WindowKind::Exits,
             (_, DutyType::Deposit) => WindowKind::Deposits,
             (Standing::Contested | Standing::Fenced, _) => {
-                return lease::rotation(self).map(|(place, _)| place);
+                return lease::rotation(self).map(|window| window.id);
             }
             (Standing::Apart | Standing::Free | Standing::Own, _)
             | (Standing::Paired | Standing::Follows, _) => WindowKind::Maintenance,
         };
-        self.window(|window| window.kind == kind).map(|(place, _)| place)
+        self.window(|window| window.kind == kind).map(|window| window.id)
     }
 
     /// The first window that holds now for this key and fits.
-    pub(crate) fn window(&self, fits: impl Fn(&Window) -> bool) -> Option<(u16, &'a Window)> {
+    pub(crate) fn window(&self, fits: impl Fn(&Window) -> bool) -> Option<&'a Window> {
         self.policy.window(self.seen, fits)
     }
 }

@@ -93,7 +93,9 @@ impl Scene {
                     &Outcome { shares: None, chosen_by_gate: false },
                 );
             }
-            Verdict::Refuse => self.engine.refused(&self.policy, key, seen, &decision),
+            Verdict::Refuse => {
+                self.engine.refused(&self.policy, key, seen, &decision);
+            }
             Verdict::HoldUntil(_) => {}
         }
         decision

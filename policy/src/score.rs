@@ -225,9 +225,9 @@ fn fence(case: &Case<'_>, certificate: u32, owner: &Owner) -> f32 {
 fn is_declared(case: &Case<'_>) -> bool {
     let (owner, client) = (case.key.lease.owner, case.seen.source.client);
     case.standing == Standing::Paired
-        || case.window(|window| is_rotation(window, owner, client)).is_some_and(|(_, window)| {
+        || case.window(|window| is_rotation(window, owner, client)).is_some_and(|window| {
             let moved_ms = u64::from(case.key.lease.moved_s) * 1000;
-            moved_ms < window.from_ms && !case.engine.is_halted(window)
+            moved_ms < window.from_ms && !case.engine.is_halted(window.id)
         })
 }
 

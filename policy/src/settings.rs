@@ -1,7 +1,8 @@
 //! What the operator decided: the policy document, checked and compiled by the caller.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
+use crate::bytes::checksum;
 use crate::{ClientIndex, DutyType, Mode, Observation, Rule};
 
 /// A key group, by its place in [`Policy::groups`].
@@ -45,19 +46,20 @@ impl Policy {
         self.clients[place].name = name;
     }
 
-    /// The first window that holds for a request and fits, with its place.
-    pub fn window(
-        &self,
-        seen: &Observation,
-        fits: impl Fn(&Window) -> bool,
-    ) -> Option<(u16, &Window)> {
-        let (now, places) = (seen.at.unix_ms, 0u16..);
-        places.zip(&self.windows).find(|(_, window)| {
+    /// The first window that holds for a request and fits.
+    pub fn window(&self, seen: &Observation, fits: impl Fn(&Window) -> bool) -> Option<&Window> {
+        let now = seen.at.unix_ms;
+        self.windows.iter().find(|window| {
             (window.from_ms..window.until_ms).contains(&now)
                 && fits(window)
                 && window.groups.contains(&seen.group)
-                && (window.keys.is_empty() || window.keys.contains(&seen.key))
+                && window.is_of(seen.key)
         })
+    }
+
+    /// The window that is known by `id`, wherever it stands by now.
+    pub fn window_by_id(&self, id: WindowId) -> Option<&Window> {
+        self.windows.iter().find(|window| window.id == id)
     }
 }
 
@@ -162,9 +164,58 @@ pub struct ClientPolicy {
     pub dormant_after_days: Option<u32>,
 }
 
+/// What a window is known by for ever: its place in the policy shifts when others are added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WindowId(pub u64);
+
+impl WindowId {
+    /// That of a window which has no other: of its name and its first millisecond. The same name at
+    /// another time is another window.
+    pub fn of(name: &str, from_ms: u64) -> Self {
+        Self((u64::from(checksum(&[name.as_bytes()])) << 32) ^ from_ms)
+    }
+}
+
+/// Keys by their places, found by halving: ten thousand cost what a dozen do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeySet(Arc<[u32]>);
+
+impl KeySet {
+    /// Whether the key is one of them.
+    pub fn contains(&self, key: u32) -> bool {
+        self.0.binary_search(&key).is_ok()
+    }
+
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each once, in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl FromIterator<u32> for KeySet {
+    fn from_iter<I: IntoIterator<Item = u32>>(keys: I) -> Self {
+        let mut keys: Vec<u32> = keys.into_iter().collect();
+        keys.sort_unstable();
+        keys.dedup();
+        Self(keys.into())
+    }
+}
+
 /// A stretch of time in which something else holds, for the keys of one group or for listed ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Window {
+    /// What the engine knows it by.
+    pub id: WindowId,
     /// Its name.
     pub name: String,
     /// What it is for.
@@ -172,11 +223,18 @@ pub struct Window {
     /// The groups whose keys it holds for.
     pub groups: Vec<GroupIndex>,
     /// Keys that it holds for; empty means all of the groups.
-    pub keys: Vec<u32>,
+    pub keys: KeySet,
     /// Its first millisecond of Unix time.
     pub from_ms: u64,
     /// The first millisecond after it.
     pub until_ms: u64,
+}
+
+impl Window {
+    /// Whether it holds for this key, if it holds for the key's group.
+    pub fn is_of(&self, key: u32) -> bool {
+        self.keys.is_empty() || self.keys.contains(key)
+    }
 }
 
 /// What a window is for.

@@ -19,6 +19,18 @@ pub struct Baseline {
     pub group: Option<GroupIndex>,
     /// Whether the state is not on disk yet.
     pub is_dirty: bool,
+    /// How often the key has gone from one owner to another since the gate started, and how many of
+    /// these moves are on disk.
+    pub moves: u32,
+    /// As above.
+    pub moves_written: u32,
+}
+
+impl Baseline {
+    /// Whether the key has an owner that a crash would forget.
+    pub fn is_moving(&self) -> bool {
+        self.moves != self.moves_written
+    }
 }
 
 /// The table on disk.
@@ -98,6 +110,35 @@ impl BaselineTable {
         let Some(table) = &*table else { return Ok(()) };
         let rows = rows.into_iter().filter_map(|row| take_dirty(validators, row));
         table.put_batch(rows)
+    }
+
+    /// Writes the states of keys whose owner has changed, and has them on disk when it returns.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn save_moved(
+        &self,
+        validators: &Validators,
+        rows: &[RowIndex],
+    ) -> Result<(), SideTableError> {
+        let mut moves = Vec::with_capacity(rows.len());
+        {
+            let table = self.0.lock();
+            let Some(table) = &*table else { return Ok(()) };
+            table.commit(rows.iter().map(|&row| {
+                validators.with(row, |validator| {
+                    let baseline = &mut validator.baseline;
+                    baseline.is_dirty = false;
+                    moves.push((row, baseline.moves));
+                    let key = [KEY, &validator.watermarks.public_key().0].concat();
+                    (key, Some(baseline.state.to_bytes()))
+                })
+            }))?;
+        }
+        for (row, moves) in moves {
+            validators.with(row, |validator| validator.baseline.moves_written = moves);
+        }
+        Ok(())
     }
 
     /// Writes the states of all keys that have changed, and what is kept beside them.

@@ -16,6 +16,7 @@ use super::judge::{Ask, Case, Opinion, Pass};
 use super::not_signed::{Fault, NotSigned, Refusal};
 use crate::clock::Now;
 use crate::eth::{Duty, SigningRoot};
+use crate::judgement::LeaseWrite;
 use crate::limits::DutyClass;
 use crate::validators::{RowIndex, Validator};
 
@@ -44,6 +45,8 @@ pub enum Decided {
 pub struct Judged {
     /// The permit, or the promise of one.
     pub granted: Granted,
+    /// Where the key has a new owner: to be awaited.
+    pub lease: Option<LeaseWrite>,
     /// What was seen.
     pub seen: Observation,
     /// What was thought.
@@ -83,8 +86,9 @@ fn permit(
         Opinion::Allow(decision) => decision,
         Opinion::HoldUntil(until) => return Ok(Decided::HoldUntil(until)),
     };
-    case.admit(baseline);
-    Ok(Decided::Granted(Judged { granted: Granted::AtOnce(permit), seen: case.seen(), decision }))
+    let lease = case.admit(baseline);
+    let (granted, seen) = (Granted::AtOnce(permit), case.seen());
+    Ok(Decided::Granted(Judged { granted, lease, seen, decision }))
 }
 
 /// A duty that only the store may permit.
@@ -120,13 +124,13 @@ fn record(
         Some(Some(_)) if checked.is_repeat() => None,
         Some(Some(permission)) => Some(permission.take(kind)?),
     };
-    case.admit(baseline);
+    let lease = case.admit(baseline);
     let pending = checked.record(place);
     if let Some(taken) = taken {
         taken.spend();
     }
     let granted = Granted::Recorded(pending);
-    Ok(Decided::Granted(Judged { granted, seen: case.seen(), decision }))
+    Ok(Decided::Granted(Judged { granted, lease, seen: case.seen(), decision }))
 }
 
 /// The rest of step 4: what only the key's row knows.

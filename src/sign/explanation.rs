@@ -13,7 +13,7 @@ pub(super) fn explained(decision: &Decision, policy: &Policy) -> Value {
     let terms = Term::ALL.iter().zip(decision.terms.0).filter(|(_, nats)| *nats != 0.0);
     let terms: Vec<Value> =
         terms.map(|(term, nats)| json!({ "name": term.as_str(), "value_nats": nats })).collect();
-    let window = decision.window.and_then(|window| policy.windows.get(usize::from(window)));
+    let window = decision.window.and_then(|window| policy.window_by_id(window));
     json!({
         "confidence": decision.terms.confidence(),
         "level": level(decision.level),

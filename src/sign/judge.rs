@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arc_swap::Guard;
 use policy::{
     ClientIndex, Decision, Finding, GroupIndex, Level, Message, Moment, Observation, Outcome,
-    Policy, Source, Verdict,
+    OwnerChange, Policy, Source, Verdict,
 };
 
 use super::Gate;
@@ -18,9 +18,10 @@ use super::permissions::Permissions;
 use crate::clients::Client;
 use crate::clock::{Now, SlotClock};
 use crate::eth::{Duty, SigningRoot};
-use crate::judgement::{Baseline, Origin};
+use crate::judgement::{Baseline, LeaseWrite, Origin};
 use crate::recording::{Event, JudgedEvent, Said};
 use crate::response::quarantine::{Asked, Quarantine};
+use crate::response::rotation::Overlap;
 use crate::validators::{RowIndex, Validator};
 use crate::web3signer::request::{BodyProof, Member, Style};
 
@@ -239,15 +240,27 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The request will be forwarded: the lease is taken, the budgets are spent.
-    pub(super) fn admit(&self, baseline: &mut Baseline) {
-        let engine = &self.gate.judgement.engine;
+    /// The request will be forwarded: the lease is taken, the budgets are spent. Where the key has
+    /// gone from one owner to another, that has to be on disk before.
+    pub(super) fn admit(&self, baseline: &mut Baseline) -> Option<LeaseWrite> {
+        let judgement = &self.gate.judgement;
         baseline.is_dirty = true;
-        if engine.admit(&self.policy, &mut baseline.state, &self.seen) {
-            self.gate.judgement.owner_changed(self.row);
-        }
+        let change = judgement.engine.admit(&self.policy, &mut baseline.state, &self.seen);
         let Observation { key, root, .. } = self.seen;
-        self.gate.judgement.record(|| Event::Admitted { key, root });
+        judgement.record(|| Event::Admitted { key, root });
+        let by = match change {
+            None if !baseline.is_moving() => return None,
+            None => None, // this request is not the first since the move
+            Some(OwnerChange { former: None, .. }) => {
+                judgement.owner_changed(self.row);
+                return None;
+            }
+            Some(OwnerChange { former: Some(_), window }) => {
+                baseline.moves = baseline.moves.wrapping_add(1);
+                window
+            }
+        };
+        judgement.owner_moved(self.row, by)
     }
 
     /// Exits and deposits.
@@ -286,7 +299,12 @@ impl<'a> Case<'a> {
     fn note_refusal(&self, baseline: &mut Baseline, decision: &Decision) {
         let engine = &self.gate.judgement.engine;
         baseline.is_dirty = true;
-        engine.refused(&self.policy, &mut baseline.state, &self.seen, decision);
+        let halted = engine.refused(&self.policy, &mut baseline.state, &self.seen, decision);
+        if let Some(window) = halted {
+            let Observation { key, source, at, .. } = self.seen;
+            let (client, at_unix_ms) = (source.client, at.unix_ms);
+            self.gate.response.windows.overlapped(Overlap { window, key, client, at_unix_ms });
+        }
         if decision.level >= Level::Quarantine {
             self.gate.judgement.owner_changed(self.row); // as grave, and kept as soon
         }

@@ -1,8 +1,8 @@
 //! Small rows: what a credential, a group, a window is remembered by.
 
-use crate::bytes::{Reader, Writer, checksum, fold};
+use crate::bytes::{Reader, Writer, fold};
 use crate::table::Row;
-use crate::{ClientIndex, GroupIndex, Source, Window};
+use crate::{ClientIndex, GroupIndex, Source};
 
 /// A moment in milliseconds of Unix time: when a credential was last signed for, or a window
 /// halted.
@@ -60,9 +60,4 @@ pub(crate) fn member(client: ClientIndex, group: GroupIndex) -> u64 {
 /// The place of a credential: a certificate, or a client that has none.
 pub(crate) fn credential(source: &Source) -> u64 {
     u64::from(source.client.0) << 32 | u64::from(fold(source.certificate))
-}
-
-/// The place of a window. A window of another time is another one, whatever its name.
-pub(crate) fn window(window: &Window) -> u64 {
-    (u64::from(checksum(&[window.name.as_bytes()])) << 32) ^ window.from_ms
 }

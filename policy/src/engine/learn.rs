@@ -84,7 +84,7 @@ impl Engine {
             window.kind == WindowKind::Maintenance
                 && (window.from_ms..window.until_ms).contains(&at.unix_ms)
                 && window.groups.contains(&group)
-                && key.is_none_or(|key| window.keys.is_empty() || window.keys.contains(&key))
+                && key.is_none_or(|key| window.is_of(key))
         };
         Scope { since_slot: self.resumed_slot(), rests: policy.windows.iter().any(rests) }
     }

@@ -3,13 +3,13 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Engine;
-use super::counts::{Exits, member, window};
+use super::counts::{Exits, member};
 use super::groups::{home, place};
 use super::strikes::{Strikes, pair};
 use super::volume::{Back, Volume};
 use crate::key::Lease;
 use crate::settings::Chain;
-use crate::{ClientIndex, GroupIndex, GroupPolicy, Moment, Observation, Policy, Source, Window};
+use crate::{ClientIndex, GroupIndex, GroupPolicy, Moment, Observation, Policy, Source, WindowId};
 
 /// A key that its owner signed for within so many slots is not taken over, however little else the
 /// owner asks for: it may be the last key that it still signs for.
@@ -92,8 +92,20 @@ impl Engine {
     }
 
     /// Whether a rotation window was halted.
-    pub(crate) fn is_halted(&self, rotation: &Window) -> bool {
-        self.halted.read(window(rotation), |_| ()).is_some()
+    pub fn is_halted(&self, window: WindowId) -> bool {
+        self.halted.read(window.0, |_| ()).is_some()
+    }
+
+    /// Halts a rotation window, at a moment in milliseconds of Unix time: no key moves by it from
+    /// the next judgement on. Says whether it was not halted before.
+    pub fn halt(&self, window: WindowId, unix_ms: u64) -> bool {
+        self.halted.change(window.0, |stamp| {
+            let is_first = stamp.ms == 0;
+            if is_first {
+                stamp.ms = unix_ms.max(1);
+            }
+            is_first
+        })
     }
 
     /// What the asking source has done to this key.

@@ -4,7 +4,7 @@ use crate::Observation;
 use crate::engine::volume::{Back, Volume};
 use crate::scene::{Scene, attestation, moment, says, source};
 use crate::{ClientIndex, Decision, Engine, GroupIndex, KeyState, Level, Message, Rule, Verdict};
-use crate::{Window, WindowKind};
+use crate::{KeySet, Window, WindowId, WindowKind};
 
 #[track_caller]
 fn refused_by(decision: &Decision, rule: Rule) {
@@ -17,12 +17,14 @@ fn allowed(decision: &Decision) {
 }
 
 fn rotation(from: u16, to: u16, slots: std::ops::Range<u64>) -> Window {
+    let from_ms = moment(slots.start, 0).unix_ms;
     Window {
+        id: WindowId::of("rotation", from_ms),
         name: "rotation".to_owned(),
         kind: WindowKind::Rotation { from: ClientIndex(from), to: ClientIndex(to) },
         groups: vec![GroupIndex(0)],
-        keys: vec![],
-        from_ms: moment(slots.start, 0).unix_ms,
+        keys: KeySet::default(),
+        from_ms,
         until_ms: moment(slots.end, 0).unix_ms,
     }
 }
@@ -127,7 +129,7 @@ fn a_rotation_moves_the_lease_once_and_fences_the_old_owner() {
     scene.policy.windows = vec![rotation(0, 1, 192..400)];
     let decision = scene.attest(0, 1, 192);
     allowed(&decision);
-    assert_eq!(decision.window, Some(0));
+    assert_eq!(decision.window, Some(scene.policy.windows[0].id));
     let overlap = scene.attest(0, 0, 193);
     refused_by(&overlap, Rule::LeaseFence);
     assert_eq!(overlap.level, Level::HaltRotation);
@@ -144,7 +146,7 @@ fn a_rotation_moves_the_lease_once_and_fences_the_old_owner() {
 fn a_window_is_for_its_keys_and_its_time_and_its_pair() {
     let mut scene = fleet();
     let mut window = rotation(0, 1, 192..200);
-    window.keys = vec![0];
+    window.keys = KeySet::from_iter([0]);
     scene.policy.windows = vec![window];
     refused_by(&scene.attest(1, 1, 193), Rule::ClientLease);
     refused_by(&scene.attest(0, 2, 193), Rule::ClientLease);
@@ -152,6 +154,47 @@ fn a_window_is_for_its_keys_and_its_time_and_its_pair() {
     scene.live(0, 0..320, 192..200);
     refused_by(&scene.attest(0, 1, 200), Rule::ClientLease); // over
     allowed(&scene.attest(0, 1, 199));
+}
+
+/// A window that another was put in front of is still the one that is halted.
+#[test]
+fn a_halt_is_of_a_window_wherever_it_stands() {
+    let mut scene = fleet();
+    let halted = rotation(0, 1, 192..400);
+    scene.policy.windows = vec![halted.clone()];
+    allowed(&scene.attest(0, 1, 192));
+    refused_by(&scene.attest(0, 0, 193), Rule::LeaseFence);
+    assert!(scene.engine.is_halted(halted.id));
+    let mut other = rotation(0, 1, 193..400);
+    other.keys = KeySet::from_iter([7]);
+    scene.policy.windows = vec![other.clone(), halted];
+    scene.live(0, 3..320, 193..225);
+    refused_by(&scene.attest(1, 1, 225), Rule::ClientLease);
+    let decision = scene.attest(7, 1, 225);
+    allowed(&decision);
+    assert_eq!(decision.window, Some(other.id));
+    assert!(scene.key(7).has_moved_by(other.id) && !scene.engine.is_halted(other.id));
+    // The operator halts by hand, once.
+    assert!(scene.engine.halt(other.id, 1) && !scene.engine.halt(other.id, 2));
+}
+
+/// A window that opens in the middle of a second moves a key once, also within that second.
+#[test]
+fn a_key_moves_once_by_a_window_however_soon() {
+    let mut scene = fleet();
+    scene.policy.windows = vec![rotation(0, 1, 192..400)];
+    let at = moment(192, 4_000);
+    scene.policy.windows[0].from_ms = at.unix_ms + 300;
+    let now = |ms: u64| crate::Moment { unix_ms: at.unix_ms + ms, ..at };
+    let moves = scene.seen(0, source(1), now(400), attestation(192));
+    allowed(&scene.play(&moves));
+    scene.key(0).lease.take(&source(0), now(500)); // back, by whatever way
+    let again = scene.seen(0, source(1), now(600), attestation(193));
+    refused_by(&scene.play(&again), Rule::LeaseFence);
+    scene.policy.windows[0].id = WindowId(9); // by another it moves
+    scene.policy.windows[0].from_ms = at.unix_ms + 1_300;
+    let anew = scene.seen(0, source(1), now(1_600), attestation(193));
+    allowed(&scene.play(&anew));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Who owns a key, and who did before.
 
 use crate::bytes::{Reader, Writer, fold};
-use crate::{ClientIndex, Moment, Source};
+use crate::{ClientIndex, Moment, Source, WindowId};
 
 /// The lease of one key. It belongs to a named client; how that client comes along (certificate,
 /// dialect, network) is kept beside it, for the score.
@@ -27,6 +27,14 @@ pub(crate) struct Lease {
     pub(crate) moved_s: u32,
     /// When the source last changed.
     pub(crate) token_moved_epoch: u32,
+    /// The rotation window that last moved it, as [`mark`]; 0 for none. Kept at the end of the
+    /// key's state, where a state that was written before it has zeros.
+    pub(crate) moved_by: u32,
+}
+
+/// A window in 32 bits, never 0.
+fn mark(window: WindowId) -> u32 {
+    fold(window.0).max(1)
 }
 
 impl Lease {
@@ -52,6 +60,16 @@ impl Lease {
         }
         self.owner = source.client;
         self.settle(source, at);
+    }
+
+    /// The lease goes by a rotation window.
+    pub(crate) fn move_by(&mut self, window: WindowId) {
+        self.moved_by = mark(window);
+    }
+
+    /// Whether this window was the last that moved it.
+    pub(crate) fn has_moved_by(&self, window: WindowId) -> bool {
+        self.moved_by == mark(window)
     }
 
     /// The key's signatures come from another source from now on.
@@ -100,6 +118,7 @@ impl Lease {
             moved_epoch,
             moved_s,
             token_moved_epoch,
+            moved_by: 0,
         })
     }
 }

@@ -4,7 +4,7 @@ use super::client::{name_of, needs_lease};
 use super::{Case, Word, word};
 use crate::key::Lease;
 use crate::{ClientIndex, Engine, GroupPolicy, KeyState, Level, Observation, Policy};
-use crate::{Window, WindowKind};
+use crate::{Window, WindowId, WindowKind};
 
 /// For so many epochs after it has lost a key, a former owner that asks shows that both are alive.
 const FENCE_EPOCHS: u64 = 2;
@@ -20,8 +20,8 @@ pub(crate) enum Standing {
     Own,
     /// The group declares that it signs beside the owner.
     Paired,
-    /// A rotation window hands it the lease: the window's place in the policy.
-    Rotates(u16),
+    /// A rotation window hands it the lease.
+    Rotates(WindowId),
     /// The owner has gone.
     Follows,
     /// The owner is alive.
@@ -63,10 +63,10 @@ pub(crate) fn standing(
     }
     let hands_over =
         |window: &Window| is_rotation(window, lease.owner, client) && !has_moved(lease, window);
-    if let Some((place, window)) = policy.window(seen, hands_over)
-        && !engine.is_halted(window)
+    if let Some(window) = policy.window(seen, hands_over)
+        && !engine.is_halted(window.id)
     {
-        return Standing::Rotates(place);
+        return Standing::Rotates(window.id);
     }
     if engine.has_left(policy, group, lease, seen) {
         return Standing::Follows;
@@ -90,7 +90,8 @@ pub(crate) fn is_rotation(window: &Window, old: ClientIndex, new: ClientIndex) -
 fn has_moved(lease: &Lease, window: &Window) -> bool {
     match window.kind {
         WindowKind::Rotation { to, .. } => {
-            lease.former == to && u64::from(lease.moved_s) * 1000 >= window.from_ms
+            lease.has_moved_by(window.id)
+                || lease.former == to && u64::from(lease.moved_s) * 1000 >= window.from_ms
         }
         WindowKind::Exits | WindowKind::Deposits | WindowKind::Maintenance => false,
     }
@@ -98,7 +99,7 @@ fn has_moved(lease: &Lease, window: &Window) -> bool {
 
 /// The rotation that this key and the asking client take part in at this moment. A third client
 /// halts no rotation: it would be an easy way to stop one.
-pub(crate) fn rotation<'a>(case: &Case<'a>) -> Option<(u16, &'a Window)> {
+pub(crate) fn rotation<'a>(case: &Case<'a>) -> Option<&'a Window> {
     let (lease, client) = (&case.key.lease, case.seen.source.client);
     case.window(|window| match window.kind {
         WindowKind::Rotation { from, to } => {

@@ -2,7 +2,7 @@
 
 use crate::scene::{Scene, attestation, moment, says, source};
 use crate::{ClientIndex, Decision, DutyType, Enrolment, GroupIndex, Header, Level, Message, Mode};
-use crate::{Permission, Rule, Verdict, Window, WindowKind};
+use crate::{KeySet, Permission, Rule, Verdict, Window, WindowId, WindowKind};
 
 #[track_caller]
 fn refused_by(decision: &Decision, rule: Rule) {
@@ -27,10 +27,11 @@ fn alerts(decision: &Decision, rule: Rule) {
 
 fn window(kind: WindowKind, from_slot: u64, until_slot: u64) -> Window {
     Window {
+        id: WindowId::default(),
         name: "w".to_owned(),
         kind,
         groups: vec![GroupIndex(0)],
-        keys: vec![],
+        keys: KeySet::default(),
         from_ms: moment(from_slot, 0).unix_ms,
         until_ms: moment(until_slot, 0).unix_ms,
     }

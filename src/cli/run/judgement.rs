@@ -13,7 +13,7 @@ use crate::clock::{Clock, SlotClock, Stopwatch};
 use crate::config::Config;
 use crate::enrolment::with_causes;
 use crate::eth::Network;
-use crate::judgement::{BaselineTable, Judgement, Kept};
+use crate::judgement::{BaselineTable, Judgement, Kept, NewOwner};
 use crate::response::incident::Report;
 use crate::sign::judge::moment;
 use crate::sign::{BASELINE_MOVED, CLOCK_DISAGREEMENT, Gate, POLICY_ALARM};
@@ -109,16 +109,12 @@ struct Keeper {
 
 impl Keeper {
     /// Waits for new owners or the next slot; says whether to go on.
-    fn wait(&mut self, changes: &Receiver<RowIndex>) -> bool {
+    fn wait(&mut self, changes: &Receiver<NewOwner>) -> bool {
         match changes.recv_timeout(LOOK_INTERVAL) {
-            Ok(row) => {
+            Ok(owner) => {
                 self.save_clients();
-                let mut owners = 0_u64;
-                let rows = std::iter::once(row).chain(changes.try_iter()).take(ROWS_PER_BATCH);
-                let rows = rows.inspect(|_| owners += 1);
-                if !failed(self.gate.judgement.table.save_keys(&self.gate.validators, rows)) {
-                    tracing::debug!(event = "owners_kept", owners, "new owners are on disk");
-                }
+                let owners = std::iter::once(owner).chain(changes.try_iter());
+                self.save_owners(owners.take(ROWS_PER_BATCH).collect());
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return false,
@@ -129,6 +125,25 @@ impl Keeper {
             self.last = now;
         }
         true
+    }
+
+    /// What waits for a move to be on disk is not kept waiting by what nobody waits for.
+    fn save_owners(&self, owners: Vec<NewOwner>) {
+        let (table, validators) = (&self.gate.judgement.table, &self.gate.validators);
+        let count = owners.len();
+        let (moved, first): (Vec<_>, Vec<_>) = owners.into_iter().partition(NewOwner::is_awaited);
+        let rows: Vec<RowIndex> = moved.iter().map(|owner| owner.row).collect();
+        let mut is_kept = rows.is_empty() || !failed(table.save_moved(validators, &rows));
+        if is_kept {
+            let place = |row: RowIndex| u32::try_from(row.place()).unwrap_or(u32::MAX);
+            let by = moved.iter().filter_map(|it| Some((it.window?, place(it.row))));
+            self.gate.response.windows.moved(by);
+            moved.into_iter().for_each(NewOwner::written);
+        }
+        is_kept &= !failed(table.save_keys(validators, first.iter().map(|owner| owner.row)));
+        if is_kept {
+            tracing::debug!(event = "owners_kept", owners = count, "new owners are on disk");
+        }
     }
 
     fn turn(&self, now: Moment) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use anyhow::Context;
-use policy::{Policy, Rule};
+use policy::Rule;
 
 use super::access::at_each_change;
 use super::threads::on_own_thread;
@@ -119,7 +119,7 @@ impl PolicyFile {
     pub(super) fn reload(&self) -> Result<Vec<String>, PolicyError> {
         let judgement = &self.gate.judgement;
         let Some(path) = &self.path else {
-            let built_in = Policy::clone(&judgement.policy());
+            let built_in = judgement.document();
             judgement.publish(built_in); // which names the clients, all of them known by now
             return Ok(Vec::new());
         };
@@ -131,9 +131,9 @@ impl PolicyFile {
                 "the policy document is not put in force; the policy of before holds"
             );
         })?;
-        let before = Arc::clone(&judgement.policy());
+        let before = judgement.document();
         judgement.publish(policy);
-        let changes = changes(&before, &judgement.policy());
+        let changes = changes(&before, &judgement.document());
         tracing::info!(
             event = "policy_published",
             file = %path.display(),

@@ -58,9 +58,10 @@ pub(super) fn response(
 /// contains, in memory and at once; the one behind it keeps and tells. They end with the process.
 ///
 /// # Errors
-/// Quarantines that cannot be read.
+/// Quarantines or windows that cannot be read.
 pub(super) fn act(gate: &Arc<Gate>) -> anyhow::Result<()> {
     measures::restore(gate).context("cannot read the quarantines of the last run")?;
+    gate.response.windows.resume(gate).context("cannot read the windows of the last run")?;
     let notices = gate.response.notices();
     super::events::beat(gate);
     gate.response.incidents.tell_again(&gate.response);
@@ -166,7 +167,6 @@ impl Follower {
             let urgency = self.gate.response.playbook.urgency(&notice);
             let done = measures::done(&self.gate, &imposed, &mut self.positions);
             let consequence = Consequence { notice, urgency, done };
-            // rotation: `windows.follow(&self.gate, &mut consequence)`
             tracing::debug!(
                 event = "noticed",
                 code = consequence.notice.code,
@@ -179,6 +179,9 @@ impl Follower {
         let Gate { response, judgement, .. } = &*self.gate;
         response.incidents.take(response, &judgement.policy(), &followed);
         response.incidents.take_reports(response);
+        if response.windows.has_news() {
+            response.windows.follow(&self.gate, &followed); // behind incidents, whose pages it joins
+        }
     }
 
     fn complain(&self, error: &QuarantineError) {
@@ -197,6 +200,8 @@ impl Follower {
     fn turn(&self, now: Moment) {
         tracing::trace!(event = "slot", slot = now.slot, "a slot begins");
         self.gate.response.incidents.tick(&self.gate.response, now.unix_ms);
+        self.gate.response.windows.reconcile(&self.gate);
+        self.gate.response.windows.follow(&self.gate, &[]);
     }
 }
 

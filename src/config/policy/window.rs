@@ -1,6 +1,6 @@
 //! Windows of a policy document: stretches of time in which something else holds.
 
-use policy::{GroupIndex, Window, WindowKind};
+use policy::{GroupIndex, KeySet, Window, WindowId, WindowKind};
 
 use super::document::{KeyPlace, Known, client_place, group_place};
 use super::reader::{Item, Section};
@@ -25,7 +25,7 @@ pub(super) fn read(section: Section<'_>, known: &Known<'_>) -> Option<Window> {
         None => (0u16..).map(GroupIndex).take(known.groups.len()).collect(), // the keys say which
     };
     let keys = keys.unwrap_or_default();
-    let keys = keys.iter().filter_map(|item| key(item, known)).collect();
+    let keys: KeySet = keys.iter().filter_map(|item| key(item, known)).collect();
     let from_ms = section.required("from").and_then(|item| time::unix_ms(&item));
     let until = section.required("until");
     let until_ms = until.as_ref().and_then(time::unix_ms);
@@ -35,12 +35,14 @@ pub(super) fn read(section: Section<'_>, known: &Known<'_>) -> Option<Window> {
         until.wrong(ProblemKind::WindowEndsFirst);
     }
     section.finish();
+    let (name, from_ms) = (name?, from_ms?);
     Some(Window {
-        name: name?.to_owned(),
+        id: WindowId::of(name, from_ms),
+        name: name.to_owned(),
         kind: kind?,
         groups,
         keys,
-        from_ms: from_ms?,
+        from_ms,
         until_ms: until_ms?,
     })
 }

@@ -94,8 +94,8 @@ fn network(address: std::net::IpAddr) -> String {
 }
 
 fn window(notice: &Notice, policy: &Policy) -> Option<String> {
-    let place = notice.decision.as_ref()?.window?;
-    policy.windows.get(usize::from(place)).map(|window| format!("window {}", window.name))
+    let id = notice.decision.as_ref()?.window?;
+    policy.window_by_id(id).map(|window| format!("window {}", window.name))
 }
 
 fn group(notice: &Notice, policy: &Policy) -> String {
