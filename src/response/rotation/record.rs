@@ -188,9 +188,9 @@ impl Rotation {
         if self.end.is_none() {
             let (by, reason) = (by.to_owned(), reason.to_owned());
             self.end = Some(End { how, at_unix_ms: now_ms, by, reason });
+            self.is_told = true;
         }
         self.is_closed |= kind == Kind::Closed;
-        self.is_told = true;
         Ok(self.news(kind, now_ms, reason, details(self)))
     }
 
