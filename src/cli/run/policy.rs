@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use anyhow::Context;
-use policy::Rule;
+use policy::{Policy, Rule};
 
 use super::access::at_each_change;
 use super::threads::on_own_thread;
