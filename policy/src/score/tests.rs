@@ -5,7 +5,7 @@ use super::*;
 use crate::engine::groups;
 use crate::scene::{Scene, attestation, moment, source};
 use crate::sequential::KeyShares;
-use crate::{ClientIndex, GroupIndex, Message, Moment, Source, Window};
+use crate::{ClientIndex, GroupIndex, KeySet, Message, Moment, Source, Window, WindowId};
 
 /// 320 keys that client 0 has signed for over six epochs.
 const END: u64 = 192;
@@ -158,10 +158,11 @@ fn three_keys_that_move_together_are_a_move() {
 
 fn rotation(from: u16, to: u16) -> Window {
     Window {
+        id: WindowId::default(),
         name: "rotation".to_owned(),
         kind: WindowKind::Rotation { from: ClientIndex(from), to: ClientIndex(to) },
         groups: vec![GroupIndex(0)],
-        keys: vec![0],
+        keys: KeySet::from_iter([0]),
         from_ms: moment(END, 0).unix_ms,
         until_ms: moment(END + 64, 0).unix_ms,
     }

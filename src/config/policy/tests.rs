@@ -74,7 +74,7 @@ fn the_example_is_read_as_it_stands() {
     assert_eq!((&exits.kind, exits.groups.as_slice()), (&WindowKind::Exits, &[GroupIndex(1)][..]));
     assert_eq!(exits.until_ms - exits.from_ms, 9 * 3_600_000, "18:00 in Paris is 17:00 UTC");
     let pair = WindowKind::Rotation { from: ClientIndex(1), to: ClientIndex(2) };
-    assert_eq!((&rotation.kind, rotation.keys.as_slice()), (&pair, &[7][..]));
+    assert_eq!((&rotation.kind, rotation.keys.iter().collect()), (&pair, vec![7]));
 }
 
 /// The defaults that the example writes out are those that hold when nothing is written.
