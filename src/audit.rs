@@ -88,6 +88,8 @@ pub struct Settings {
     pub kept_age_max: Duration,
     /// Room on the disk that is held for the records that have their places when it is full.
     pub reserve_bytes: u64,
+    /// Somebody is paged when less of the disk is left, in hundredths of it.
+    pub space_low_percent: u64,
     /// How many decisions may wait for the disk.
     pub queue_max: usize,
     /// A disk that does not answer for so long takes nothing on.
@@ -110,6 +112,7 @@ impl Settings {
             kept_bytes_max: 16 << 30,
             kept_age_max: Duration::from_secs(365 * 24 * 3_600),
             reserve_bytes: 8 << 20,
+            space_low_percent: 20,
             queue_max: 16_384,
             stall: Duration::from_secs(3),
         }

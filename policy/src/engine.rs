@@ -186,8 +186,8 @@ impl Engine {
     }
 
     /// Takes the lease and spends the budgets of a request that will be forwarded. Says whether the
-    /// owner of the key changed, which is to be kept on disk at once: where there was one before it,
-    /// before the request is forwarded.
+    /// owner of the key changed, which is to be kept on disk at once: where there was one before
+    /// it, before the request is forwarded.
     pub fn admit(
         &self,
         policy: &Policy,

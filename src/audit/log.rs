@@ -334,16 +334,18 @@ impl Run {
         self.writer.shared.metrics.space_left.set(left);
         let courier = &self.writer.courier;
         let directory = self.writer.settings.directory.display();
-        if left < SPACE_LOW && !self.is_space_low {
+        #[allow(clippy::cast_precision_loss)] // at most a hundred
+        let (percent, low) =
+            ((left * 100.0).round(), self.writer.settings.space_low_percent as f64);
+        if left * 100.0 < low && !self.is_space_low {
             self.is_space_low = true;
-            let percent = (left * 100.0).round();
             tracing::error!(event = "audit_space_low", %directory, percent, "the disk fills up");
             let summary = format!(
                 "{percent} % of the disk of the audit log in {directory} are left; when it is full \
                  nothing is signed"
             );
             courier.tell("audit.space_low", Severity::Error, Paging::Trigger, summary);
-        } else if left > SPACE_AGAIN && self.is_space_low {
+        } else if left * 100.0 > low + SPACE_AGAIN_PERCENT && self.is_space_low {
             self.is_space_low = false;
             let summary = format!("the disk of the audit log in {directory} has room again");
             courier.tell("audit.space_again", Severity::Info, Paging::Resolve, summary);
@@ -453,6 +455,5 @@ const CLOSING_TRIES: u32 = 10;
 /// No request is under way for so long: twice the longest budget.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(15);
 const SPARE_BYTES_MAX: usize = 8 << 20;
-/// At which part of the disk somebody is called, and at which it is over.
-const SPACE_LOW: f64 = 0.20;
-const SPACE_AGAIN: f64 = 0.25;
+/// So much more of the disk than what pages has to be left until the page is over.
+const SPACE_AGAIN_PERCENT: f64 = 5.0;

@@ -26,6 +26,7 @@ pub(super) struct RawAudit {
     kept_bytes_max: Option<u64>,
     kept_age_days: Option<u64>,
     reserve_bytes: Option<u64>,
+    space_low_percent: Option<u64>,
     queue_max: Option<u64>,
     stall_ms: Option<u64>,
 }
@@ -76,6 +77,8 @@ pub(super) fn check(
     let days = number("kept_age_days", raw.kept_age_days, days, (1, 36_500));
     let reserve = default.reserve_bytes;
     let reserve = number("reserve_bytes", raw.reserve_bytes, reserve, (8 << 20, 1 << 40));
+    let low = default.space_low_percent;
+    let low = number("space_low_percent", raw.space_low_percent, low, (0, 100));
     let queue = default.queue_max as u64;
     let queue = number("queue_max", raw.queue_max, queue, (256, 1 << 20));
     let stall_ms = number("stall_ms", raw.stall_ms, ms(default.stall), (2_000, 600_000));
@@ -91,6 +94,7 @@ pub(super) fn check(
         kept_bytes_max: kept?,
         kept_age_max: Duration::from_secs(days? * DAY_S),
         reserve_bytes: reserve?,
+        space_low_percent: low?,
         queue_max: usize::try_from(queue?).ok()?,
         stall: Duration::from_millis(stall_ms?),
         directory,
@@ -118,6 +122,7 @@ pub(super) fn value_of(settings: Option<&Settings>, field: &str) -> Option<Value
         "kept_bytes_max" => integer(it.kept_bytes_max),
         "kept_age_days" => integer(it.kept_age_max.as_secs() / DAY_S),
         "reserve_bytes" => integer(it.reserve_bytes),
+        "space_low_percent" => integer(it.space_low_percent),
         "queue_max" => integer(it.queue_max as u64),
         "stall_ms" => integer(ms(it.stall)),
         _ => None,

@@ -154,45 +154,34 @@ pub(super) fn config(
     let web3signer = Web3SignerConfig {
         compat_mismatch_500: raw.web3signer.compat_mismatch_500.unwrap_or(false),
     };
-    let sections = (
-        network, listen, metrics, upstreams, verify, slashing, audit, policy, response, events, log,
-    );
-    match sections {
-        (
-            Some(network),
-            Some(listen),
-            Some(metrics),
-            Some(upstreams),
-            Some(verify),
-            Some(slashing),
-            Some(audit),
-            Some(policy),
-            Some(response),
-            Some(events),
-            Some(log),
-        ) if checker.problems.is_empty() => Ok(Config {
-            network,
-            listen,
+    // A section that is missing has its problems in the list.
+    let whole = move || {
+        Some(Config {
+            network: network?,
+            listen: listen?,
             listeners,
             tls,
             clients,
-            metrics,
-            upstreams,
-            verify,
-            slashing,
-            audit,
+            metrics: metrics?,
+            upstreams: upstreams?,
+            verify: verify?,
+            slashing: slashing?,
+            audit: audit?,
             groups,
-            policy,
-            response,
+            policy: policy?,
+            response: response?,
             admin,
-            events,
+            events: events?,
             limits,
-            log,
+            log: log?,
             tracing,
             web3signer,
             origins,
-        }),
-        _ => Err(checker.problems),
+        })
+    };
+    match whole() {
+        Some(config) if checker.problems.is_empty() => Ok(config),
+        Some(_) | None => Err(checker.problems),
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) enum Kind {
 }
 
 /// `section.field`, without those of `[limits]`, which all are integers.
-const FIELDS: [(&str, Kind); 84] = [
+const FIELDS: [(&str, Kind); 85] = [
     ("network.name", Kind::Text),
     ("network.config", Kind::Text),
     ("network.genesis_time", Kind::Integer),
@@ -69,6 +69,7 @@ const FIELDS: [(&str, Kind); 84] = [
     ("audit.kept_bytes_max", Kind::Integer),
     ("audit.kept_age_days", Kind::Integer),
     ("audit.reserve_bytes", Kind::Integer),
+    ("audit.space_low_percent", Kind::Integer),
     ("audit.queue_max", Kind::Integer),
     ("audit.stall_ms", Kind::Integer),
     ("policy.file", Kind::Text),

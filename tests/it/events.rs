@@ -14,7 +14,7 @@ use portcullis::control::{Command, Reply, send};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Http, Options, World, attestation, block, eventually, key};
+use crate::support::{Http, Options, SPACE_LOW, World, attestation, block, eventually, key};
 
 /// A page as it arrived, and when, in milliseconds of Unix time.
 type Arrived = (u64, Value);
@@ -142,6 +142,18 @@ fn a_second_block_for_a_slot_pages_somebody() {
     assert_eq!(page["payload"]["severity"], "error", "{page}");
     assert!(!page["dedup_key"].as_str().unwrap().is_empty());
     assert!(!world.log().contains("R0UT1NGKEY"), "the routing key is in no log");
+}
+
+#[test]
+fn a_disk_that_fills_up_pages_somebody() {
+    let pagers = Pagers::start();
+    let (mut world, _secrets) = world(&pagers);
+    world.kill_gate();
+    world.gate_environment.push((SPACE_LOW.to_owned(), "100".to_owned()));
+    world.start_gate();
+    let (_, page) = pagers.next();
+    assert_eq!(page["payload"]["class"], "audit.space_low", "{page}");
+    assert_eq!(page["dedup_key"], "audit_log", "{page}");
 }
 
 #[test]

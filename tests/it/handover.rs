@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use slashing_db::Store;
 
-use super::support::{Http, Options, Process, World, binary, block, key, randao};
+use super::support::{Http, Options, Process, SPACE_LOW, World, binary, block, key, randao};
 
 const REFUSED: i32 = 1;
 const USAGE: i32 = 64;
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) fn successor(world: &World, config: &str, log: &str, arguments: &[&str]) -> Child {
     let mut command = Command::new(binary());
     command.args(["handover", "--config", config, "--log-format", "json"]).args(arguments);
-    command.current_dir(world.dir.path()).stdout(Stdio::null());
+    command.current_dir(world.dir.path()).env(SPACE_LOW, "0").stdout(Stdio::null());
     command.stderr(File::create(world.path(log)).unwrap()).spawn().unwrap()
 }
 

@@ -180,7 +180,8 @@ impl Follower {
         response.incidents.take(response, &judgement.policy(), &followed);
         response.incidents.take_reports(response);
         if response.windows.has_news() {
-            response.windows.follow(&self.gate, &followed); // behind incidents, whose pages it joins
+            // Behind the incidents, whose pages it joins.
+            response.windows.follow(&self.gate, &followed);
         }
     }
 

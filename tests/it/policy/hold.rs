@@ -19,11 +19,11 @@ const CONFIG: &str = "[tls]\ncertificate = 'gate.crt'\nkey = 'gate.key'\n\
 
 /// The same certificate, network and keys with another client's words stand at log-odds 1: more
 /// than this policy lets pass, and little enough to be an open question.
-const POLICY: &str =
-    "version = 1\n[defaults.modes]\ncontext = 'enforce'\n[thresholds]\nhold = 0.5\n";
+const POLICY: &str = "version = 1\n[defaults.modes]\ncontext = 'enforce'\n[thresholds]\nhold = 0.5\n\
+     micro_hold_ms = 900\n";
 
-/// How long a request is put off, in seconds.
-const HELD_S: f64 = 0.3;
+/// A little less than a request is put off, in seconds.
+const HELD_S: f64 = 0.8;
 
 /// The seconds that signed requests were with the judge, by the gate's own figures.
 fn decided_s(metrics: SocketAddr) -> f64 {
