@@ -55,6 +55,7 @@ mod quarantines;
 mod routes;
 mod serve;
 mod validators;
+mod windows;
 mod work;
 
 #[cfg(test)]
@@ -137,6 +138,7 @@ pub fn resources() -> Vec<Routes> {
         events::routes(),
         openapi::routes(),
         quarantines::routes(),
+        windows::routes(),
     ]
 }
 

@@ -22,6 +22,7 @@ mod incidents;
 mod keys;
 mod quarantines;
 mod roles;
+mod windows;
 
 /// A policy whose drafts say themselves whether they are strict or wrong.
 #[derive(Default)]

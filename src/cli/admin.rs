@@ -16,6 +16,7 @@ mod keys;
 mod policy;
 mod quarantines;
 mod table;
+mod windows;
 
 /// `portcullis admin`.
 #[derive(Args)]
@@ -85,6 +86,9 @@ enum Resource {
     /// Who is refused what, until when, and why
     #[command(subcommand)]
     Quarantines(quarantines::Quarantines),
+    /// Rotations: keys go from one client to another, each once
+    #[command(subcommand)]
+    Windows(windows::Windows),
 }
 
 impl AdminArgs {
@@ -106,6 +110,7 @@ impl AdminArgs {
             Resource::Grants(verb) => policy::grants(&client, &verb),
             Resource::Incidents(verb) => incidents::run(&client, &verb),
             Resource::Quarantines(quarantines) => quarantines.run(&client),
+            Resource::Windows(windows) => windows.run(&client),
         }
     }
 }

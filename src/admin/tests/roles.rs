@@ -39,6 +39,12 @@ const TABLE: &[(&str, &str, Role)] = &[
     ("GET", "/v1/quarantines/{id}", Role::Viewer),
     ("POST", "/v1/quarantines", Role::Operator),
     ("POST", "/v1/quarantines/{id}/release", Role::Operator),
+    ("GET", "/v1/windows", Role::Viewer),
+    ("GET", "/v1/windows/{id}", Role::Viewer),
+    ("GET", "/v1/windows/{id}/proceed", Role::Viewer),
+    ("POST", "/v1/windows", Role::Operator),
+    ("POST", "/v1/windows/{id}/close", Role::Operator),
+    ("POST", "/v1/windows/{id}/halt", Role::Operator),
 ];
 
 #[test]

@@ -58,8 +58,9 @@ pub(super) fn judgement(
     );
     let (had_fleet, kept_at_ms) = (kept.engine.is_some(), kept.at_unix_ms);
     let judgement = Judgement::new(config.groups.clone(), network, table, kept);
-    for client in &config.clients {
-        judgement.clients.index(&client.name);
+    let of_listeners = config.listeners.iter().filter_map(|it| it.entrance.client.as_ref());
+    for name in config.clients.iter().map(|client| &client.name).chain(of_listeners) {
+        judgement.clients.index(name); // also who has not come yet: keys may be handed to them
     }
     let now = moment(slots, clock.now());
     let epoch_ms = u64::try_from(slots.slot_duration().as_millis()).unwrap_or(u64::MAX)
