@@ -37,6 +37,7 @@ pub use self::serve::serve;
 pub use self::work::blocking;
 
 mod answer;
+mod audit;
 mod auth;
 mod baseline;
 mod clients;
@@ -136,6 +137,7 @@ pub fn resources() -> Vec<Routes> {
         grants::routes(),
         incidents::routes(),
         events::routes(),
+        audit::routes(),
         openapi::routes(),
         quarantines::routes(),
         windows::routes(),

@@ -19,6 +19,7 @@ mod callers;
 mod document;
 mod grants;
 mod incidents;
+mod inputs;
 mod keys;
 mod quarantines;
 mod roles;

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use self::client::Client;
 use super::Exit;
 
+mod audit;
 mod client;
 mod events;
 mod health;
@@ -53,6 +54,9 @@ pub struct At {
 /// What it is about.
 #[derive(Subcommand)]
 enum Resource {
+    /// Where the audit log stands, signed
+    #[command(subcommand)]
+    Audit(audit::Verb),
     /// What happened of late, or what happens as it happens
     Events(events::EventsArgs),
     /// Whether the gate is in order
@@ -99,6 +103,7 @@ impl AdminArgs {
     pub fn run(self) -> anyhow::Result<Exit> {
         let client = Client::new(&self.at)?;
         match self.resource {
+            Resource::Audit(verb) => audit::run(&client, &verb),
             Resource::Events(args) => args.show(&client),
             Resource::Health => health::show(&client),
             Resource::Keys(verb) => keys::run(&client, &verb),

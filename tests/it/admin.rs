@@ -1,10 +1,13 @@
 //! The admin API of a real gate, over HTTP: who may call, what it does, what it never says.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::{Http, Options, World, attestation, key};
+
+mod come_and_go;
 
 const ROLES: [&str; 3] = ["viewer", "operator", "approver"];
 
@@ -109,6 +112,29 @@ fn a_dry_run_says_what_would_happen_and_changes_nothing() {
     let (_, clients) = call(&world, ("GET", "/v1/clients"), &token("viewer"), "");
     assert_eq!(clients["clients"][0]["keys"], 2, "{clients}");
     assert_eq!(clients["clients"][0]["answered"]["refused"], 1, "{clients}");
+}
+
+/// The gate says where its log stands; the log's own check holds it to that.
+#[test]
+fn a_checkpoint_is_an_anchor() {
+    let world = start(Options::default());
+    let url = format!("http://{}", address(&world));
+    let ask = ["admin", "audit", "checkpoint", "--url", &url, "--token-file", "viewer", "--json"];
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let asked = loop {
+        let asked = world.run(&ask); // the call itself is in the log, and brings the first one
+        if asked.status.success() {
+            break asked;
+        }
+        assert!(Instant::now() < deadline, "{}", String::from_utf8_lossy(&asked.stderr));
+    };
+    fs::write(world.path("anchor"), &asked.stdout).unwrap();
+    let verify = ["audit", "verify", "--config", "gate.toml", "--anchor", "anchor"];
+    world.must(&verify);
+    let mut other: Value = serde_json::from_slice(&asked.stdout).unwrap();
+    other["position"] = json!(other["position"].as_u64().unwrap() + 1);
+    fs::write(world.path("anchor"), other.to_string()).unwrap();
+    assert!(!world.run(&verify).status.success(), "it is not that log's");
 }
 
 /// A draft that nothing was recorded to try it on costs what nobody knows: two publish it.

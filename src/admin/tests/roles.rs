@@ -18,6 +18,7 @@ const TABLE: &[(&str, &str, Role)] = &[
     ("GET", "/v1/timeline", Role::Viewer),
     ("GET", "/v1/events", Role::Viewer),
     ("GET", "/openapi.json", Role::Viewer),
+    ("GET", "/v1/audit/checkpoint", Role::Viewer),
     ("GET", "/v1/keys", Role::Viewer),
     ("POST", "/v1/keys/enrol", Role::Operator),
     ("POST", "/v1/keys/import", Role::Operator),
