@@ -82,14 +82,12 @@ pub struct Desk {
 pub struct Settings {
     /// How long a grant is good, in seconds.
     pub grant_ttl_s: u64,
-    /// An exit window for more keys than this needs two identities.
-    pub bulk_exit_keys: u64,
 }
 
 impl Settings {
     /// Those of a configuration.
     pub fn of(config: &AdminConfig) -> Self {
-        Self { grant_ttl_s: config.grant_ttl_s, bulk_exit_keys: config.bulk_exit_keys }
+        Self { grant_ttl_s: config.grant_ttl_s }
     }
 }
 

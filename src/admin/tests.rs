@@ -109,7 +109,6 @@ impl Bench {
             identity: None,
             client_ca_file: None,
             grant_ttl_s: 3_600,
-            bulk_exit_keys: 16,
             credentials,
         };
         let access = Access::load(&config, clock).unwrap();

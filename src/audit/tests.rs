@@ -1,5 +1,7 @@
 //! The log as a whole: written, read again, opened after a kill, with a full disk.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
@@ -161,6 +163,37 @@ fn segments_follow_one_another_and_old_ones_go() {
     let audit = start(&settings);
     write(&audit, 1_001);
     audit.close();
+}
+
+/// The index of what was deleted says who signed what and when: it goes with it.
+#[test]
+fn with_an_old_segment_goes_its_index() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings =
+        Settings { segment_bytes: 4_096, kept_bytes_max: 40_000, ..settings(folder.path()) };
+    let timeline = timeline::Timeline::of(settings.directory.clone());
+    let stems = |extension: &str| {
+        let files = fs::read_dir(&settings.directory).expect("readable");
+        let paths = files.map(|entry| entry.expect("an entry").path());
+        let of = paths.filter(|path| path.extension().is_some_and(|it| it == extension));
+        of.filter_map(|path| path.file_stem().map(OsString::from)).collect::<BTreeSet<_>>()
+    };
+    let audit = start(&settings);
+    let mut all = BTreeSet::new();
+    for sequence in 1..=1_000 {
+        write(&audit, sequence);
+        if sequence % 10 == 0 {
+            assert!(audit.flush());
+            timeline.catch_up().expect("readable");
+            all.extend(stems("index"));
+        }
+    }
+    audit.close();
+    timeline.catch_up().expect("readable");
+    let mut segments = stems("audit");
+    segments.pop_last(); // it is still written, and its index is in memory
+    assert_eq!(stems("index"), segments);
+    assert!(all.difference(&segments).count() > 3, "{all:?}");
 }
 
 #[test]

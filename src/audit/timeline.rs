@@ -130,9 +130,14 @@ impl Timeline {
             }
             open.closed.insert(*first);
         }
-        if open.first != Some(*last) {
+        let is_another = open.first != Some(*last);
+        if is_another {
             open.begin(*last);
-            open.closed.retain(|first| closed.iter().any(|(kept, _)| kept == first));
+        }
+        // A segment that is over is deleted a while after the next one was begun.
+        let is_kept = |first: &Position| closed.binary_search_by_key(first, |it| it.0).is_ok();
+        if is_another || !open.closed.iter().all(is_kept) {
+            open.closed.retain(is_kept);
             block::remove_orphans(directory, &segments);
         }
         open.read_on(last_path).map_err(|source| io_error(last_path, source))

@@ -28,8 +28,6 @@ pub struct AdminConfig {
     pub client_ca_file: Option<PathBuf>,
     /// How long a grant may wait for its second identity and its use, in seconds.
     pub grant_ttl_s: u64,
-    /// An exit window for more keys than this needs two identities.
-    pub bulk_exit_keys: u64,
     /// `[[admin.credentials]]`: who may call.
     pub credentials: Vec<CredentialConfig>,
 }
@@ -65,7 +63,6 @@ impl AdminConfig {
             ("tls_key_file", Some(files)) => path(files.paths()[1]),
             ("tls_client_ca_file", _) => path(self.client_ca_file.as_deref()?),
             ("grant_ttl_s", _) => integer(self.grant_ttl_s),
-            ("bulk_exit_keys", _) => integer(self.bulk_exit_keys),
             _ => None,
         }
     }
@@ -107,7 +104,6 @@ pub(super) struct RawAdmin {
     tls_key_file: Option<String>,
     tls_client_ca_file: Option<String>,
     grant_ttl_s: Option<u64>,
-    bulk_exit_keys: Option<u64>,
     credentials: Vec<RawCredential>,
 }
 
@@ -144,8 +140,6 @@ pub(super) fn check(checker: &mut Checker<'_>, raw: RawAdmin) -> AdminConfig {
     }
     let ttl = raw.grant_ttl_s.unwrap_or(GRANT_TTL_S);
     let ttl = checker.range("admin.grant_ttl_s", ttl, 60..=7 * 86_400);
-    let bulk = raw.bulk_exit_keys.unwrap_or(BULK_EXIT_KEYS);
-    let bulk = checker.range("admin.bulk_exit_keys", bulk, 0..=1_000_000);
     let mut credentials: Vec<CredentialConfig> = Vec::new();
     let mut names = HashSet::new();
     for (index, raw) in raw.credentials.into_iter().enumerate() {
@@ -178,7 +172,6 @@ pub(super) fn check(checker: &mut Checker<'_>, raw: RawAdmin) -> AdminConfig {
         identity,
         client_ca_file,
         grant_ttl_s: ttl.unwrap_or(GRANT_TTL_S),
-        bulk_exit_keys: bulk.unwrap_or(BULK_EXIT_KEYS),
         credentials,
     }
 }
@@ -238,4 +231,3 @@ fn check_credential(
 
 const OFF: &str = "off";
 const GRANT_TTL_S: u64 = 3_600;
-const BULK_EXIT_KEYS: u64 = 16;

@@ -16,7 +16,7 @@ pub(super) enum Kind {
 }
 
 /// `section.field`, without those of `[limits]`, which all are integers.
-const FIELDS: [(&str, Kind); 85] = [
+const FIELDS: [(&str, Kind); 84] = [
     ("network.name", Kind::Text),
     ("network.config", Kind::Text),
     ("network.genesis_time", Kind::Integer),
@@ -88,7 +88,6 @@ const FIELDS: [(&str, Kind); 85] = [
     ("admin.tls_key_file", Kind::Text),
     ("admin.tls_client_ca_file", Kind::Text),
     ("admin.grant_ttl_s", Kind::Integer),
-    ("admin.bulk_exit_keys", Kind::Integer),
     ("events.source", Kind::Text),
     ("events.fallback_after_s", Kind::Integer),
     ("events.heartbeat_url_file", Kind::Text),

@@ -1,5 +1,8 @@
 //! What people and the gate do about a verdict, kept and told: memory first, then the disk, then
 //! the audit log and an event, and only then the one who asked.
+//!
+//! The record that is written here is of the act. Where somebody asked for it over the admin API,
+//! `admin/guard.rs` writes another, of the call.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -59,7 +59,6 @@ fn one_token_is_not_two_identities() {
         identity: None,
         client_ca_file: None,
         grant_ttl_s: 60,
-        bulk_exit_keys: 1,
         credentials: vec![one, other],
     };
     let error = Access::load(&config, Clock::System).unwrap_err();
