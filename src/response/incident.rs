@@ -302,6 +302,11 @@ impl Incidents {
         self.kept.read().live(&Cause::of(notice, policy), notice)
     }
 
+    /// The incident of what the clients of a rotation do to each other, while it lasts.
+    pub fn live_of_rotation(&self, window: &str) -> Option<String> {
+        self.kept.read().live_of(&Cause::of_rotation(window))
+    }
+
     fn join(&self, kept: &mut Kept, change: &mut Change, policy: &Policy, one: &Consequence) {
         let notice = &one.notice;
         let cause = Cause::of(notice, policy);

@@ -26,6 +26,12 @@
 //! document; the engine halts it under the key's lock, before anything else is done about it. Here
 //! is what is kept of it on disk and what is told.
 //!
+//! # What a move does not wait for
+//! A request of the former owner that was admitted before the move may reach the signer after the
+//! new owner's first, within the time a signer is given to answer. It was admitted under the key's
+//! lock, before the other: its watermark stands, and the new owner's votes and blocks were checked
+//! against it (EIP-3076), so the two cannot conflict. Nothing that comes after the move passes.
+//!
 //! # Locks
 //! `known` is a leaf: taken after a key's lock by whoever judges, and whoever holds it takes no
 //! other. `changing` is held by who changes a window and waits for the disk; nobody who judges
@@ -47,7 +53,6 @@ pub use self::plan::Plan;
 use self::record::{End, Ending, Rotation};
 pub use self::show::{BatchLine, KeyLine, Proceed, WindowLine, WindowPage};
 use super::ResponseTable;
-use super::playbook::Consequence;
 use crate::audit::Actor;
 use crate::sign::Gate;
 
@@ -133,11 +138,14 @@ impl Windows {
         let mut known = record::read(&gate.response.table, gate)?;
         for rotation in known.values_mut() {
             rotation.moved = rotation.moved_by_leases(gate);
+            rotation.patience_unix_ms = now_ms(gate) + CRASH_MS;
+            rotation.is_end_kept = rotation.end.is_some();
             if let Some(End { how: Ending::Halted, at_unix_ms, .. }) = &rotation.end {
                 gate.judgement.engine.halt(rotation.id, *at_unix_ms);
             } else if rotation.end.is_none() && gate.judgement.engine.is_halted(rotation.id) {
                 // The engine was saved between the overlap and its record.
                 rotation.end = Some(End::halted_before_a_crash(now_ms(gate)));
+                rotation.is_dirty = true;
             }
         }
         *self.known.lock() = known;
@@ -195,7 +203,7 @@ impl Windows {
         how: Ending,
     ) -> Result<(), WindowError> {
         let now = now_ms(gate);
-        self.follow(gate, &[]); // what happened before this is told before it
+        self.follow(gate); // what happened before this is told before it
         let _changing = self.changing.lock();
         let (rows, news) = {
             let mut known = self.known.lock();
@@ -209,6 +217,7 @@ impl Windows {
         }
         self.put_in_force(gate);
         gate.response.table.commit([rows])?;
+        self.mark_kept([news.window]);
         tell(gate, &news, wish.actor);
         self.changed();
         Ok(())
@@ -242,27 +251,26 @@ impl Windows {
     }
 
     /// Writes down and tells what has happened since the last time: halts, ends, expiries. May wait
-    /// for a disk. `notices` are those that came meanwhile, their incidents open already: the page
-    /// of a halt joins that of its incident.
-    pub fn follow(&self, gate: &Gate, notices: &[Consequence]) {
+    /// for a disk. The page of a halt joins that of its incident, so it waits a little for that.
+    pub fn follow(&self, gate: &Gate) {
         let _changing = self.changing.lock();
         self.has_news.store(false, Ordering::Release);
         let now = now_ms(gate);
         let mut all: Vec<(News, Actor)> = Vec::new();
-        let mut rows = Vec::new();
+        let (mut rows, mut ended) = (Vec::new(), Vec::new());
         let names = gate.judgement.clients.names();
-        let pages = pages(gate, notices);
+        let pages = self.pages(gate);
         for rotation in self.known.lock().values_mut() {
-            if rotation.awaits_its_notice(&pages, now) {
+            let awaits = rotation.awaits_its_notice(pages.get(&rotation.id), now);
+            if awaits {
                 self.has_news.store(true, Ordering::Release);
-                continue;
             }
-            if let Some(news) = rotation.follow(now, &names) {
+            let news = if awaits { None } else { rotation.follow(now, &names) };
+            if std::mem::take(&mut rotation.is_dirty) || news.is_some() {
                 rows.push(rotation.row());
-                all.push((news, Actor::Gate("rotation".to_owned())));
-            } else if std::mem::take(&mut rotation.is_dirty) {
-                rows.push(rotation.row());
+                ended.extend(rotation.end.is_some().then_some(rotation.id));
             }
+            all.extend(news.map(|news| (news, Actor::Gate("rotation".to_owned()))));
         }
         if !all.is_empty() {
             self.put_in_force(gate);
@@ -270,11 +278,34 @@ impl Windows {
         if !rows.is_empty() && !self.written(gate, rows) {
             return; // it is tried again, and told when it is on disk
         }
+        self.mark_kept(ended);
         for (news, actor) in &all {
             tell(gate, news, actor);
         }
         self.mark_told(gate, &all);
         self.changed();
+    }
+
+    /// The incidents of halts that are to be told.
+    fn pages(&self, gate: &Gate) -> HashMap<WindowId, String> {
+        let halted: Vec<(WindowId, String)> = {
+            let known = self.known.lock();
+            let halted = known.values().filter(|it| it.is_halted() && !it.is_told);
+            halted.map(|it| (it.id, it.name.clone())).collect()
+        };
+        let incidents = &gate.response.incidents;
+        let page = |(id, name): (WindowId, String)| Some((id, incidents.live_of_rotation(&name)?));
+        halted.into_iter().filter_map(page).collect()
+    }
+
+    /// Their ends are on disk.
+    fn mark_kept(&self, ended: impl IntoIterator<Item = WindowId>) {
+        let mut known = self.known.lock();
+        for id in ended {
+            if let Some(rotation) = known.get_mut(&id) {
+                rotation.is_end_kept = true;
+            }
+        }
     }
 
     /// What was told is not told again after a crash.
@@ -346,16 +377,6 @@ impl Windows {
     }
 }
 
-/// The incidents of the keys that notices came for.
-fn pages(gate: &Gate, notices: &[Consequence]) -> HashMap<u32, String> {
-    let policy = gate.judgement.policy();
-    let page = |it: &Consequence| {
-        let key = u32::try_from(it.notice.row?.place()).ok()?;
-        Some((key, gate.response.incidents.live_for(&policy, &it.notice)?))
-    };
-    notices.iter().filter_map(page).collect()
-}
-
 fn find<'a>(
     known: &'a mut BTreeMap<WindowId, Rotation>,
     id: &str,
@@ -382,3 +403,7 @@ fn details(rotation: &Rotation) -> serde_json::Value {
         "expires_at_unix_ms": rotation.expires_unix_ms,
     })
 }
+
+/// How long a halt of before a crash waits for an incident: until the client that was left alive
+/// asks again.
+const CRASH_MS: u64 = 13_000;

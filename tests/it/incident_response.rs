@@ -19,13 +19,13 @@ const ACCEPTED: &str =
     "HTTP/1.1 202 Accepted\r\nContent-Length: 20\r\n\r\n{\"status\":\"success\"}";
 
 /// A stand-in of PagerDuty that takes everything.
-struct Pager {
-    address: SocketAddr,
-    taken: Arc<Mutex<Vec<Value>>>,
+pub(crate) struct Pager {
+    pub(crate) address: SocketAddr,
+    pub(crate) taken: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Pager {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let taken = Arc::new(Mutex::new(Vec::new()));

@@ -21,6 +21,7 @@
 //! | request ids, traces and spans, with a signer and a collector that look | `request_names` |
 //! | what `docker/` ships, as far as no engine is needed | `containers` |
 //! | seeded worlds of crashes, faults and hostile clients | `simulation` |
+//! | keys go to another client, batch by batch, whatever is killed or left alive | `rotation` |
 //! | several signers: who is asked, and what one that fails costs | `replicas` |
 //! | one incident and one page for one cause, over restarts | `incident_response` |
 //! | what has happened to others, with time that is turned | `incidents` |
@@ -55,6 +56,7 @@ mod policy_replay;
 mod replicas;
 mod request_names;
 mod response;
+mod rotation;
 mod scale;
 mod simulation;
 mod support;

@@ -181,7 +181,7 @@ impl Follower {
         response.incidents.take_reports(response);
         if response.windows.has_news() {
             // Behind the incidents, whose pages it joins.
-            response.windows.follow(&self.gate, &followed);
+            response.windows.follow(&self.gate);
         }
     }
 
@@ -202,7 +202,7 @@ impl Follower {
         tracing::trace!(event = "slot", slot = now.slot, "a slot begins");
         self.gate.response.incidents.tick(&self.gate.response, now.unix_ms);
         self.gate.response.windows.reconcile(&self.gate);
-        self.gate.response.windows.follow(&self.gate, &[]);
+        self.gate.response.windows.follow(&self.gate);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What one incident is about: everything that has the same cause joins it.
 
-use policy::{Policy, Rule};
+use policy::{Policy, Rule, Window, WindowKind};
 use serde::{Deserialize, Serialize};
 
 use super::class::Family;
@@ -23,6 +23,11 @@ impl Cause {
     /// The cause of what happened to a request.
     pub(super) fn of(notice: &Notice, policy: &Policy) -> Self {
         let family = family(notice);
+        if family == Family::SecondSigner
+            && let Some(window) = rotation(notice, policy)
+        {
+            return Self::of_rotation(&window.name);
+        }
         let source = if family.is_of_a_client() { source(notice, family) } else { String::new() };
         let scope = match family {
             Family::Gate => notice.code.to_owned(),
@@ -44,6 +49,28 @@ impl Cause {
         };
         Self { family, scope, source }
     }
+
+    /// The cause of what the two clients of a rotation do to each other: one, whoever is refused.
+    pub(super) fn of_rotation(window: &str) -> Self {
+        let (scope, source) = (format!("window {window}"), "its clients".to_owned());
+        Self { family: Family::SecondSigner, scope, source }
+    }
+}
+
+/// The rotation that the key and the client that asked take part in, whoever refused it: where
+/// EIP-3076 did, policy was not asked.
+fn rotation<'a>(notice: &Notice, policy: &'a Policy) -> Option<&'a Window> {
+    let client = notice.source?.client;
+    let place = u32::try_from(notice.row?.place()).ok()?;
+    policy.windows.iter().find(|window| match window.kind {
+        WindowKind::Rotation { from, to } => {
+            (client == from || client == to)
+                && window.is_of(place)
+                && notice.group.is_none_or(|group| window.groups.contains(&group))
+                && (window.from_ms..window.until_ms).contains(&notice.at.unix_ms)
+        }
+        WindowKind::Exits | WindowKind::Deposits | WindowKind::Maintenance => false,
+    })
 }
 
 /// The kind of what happened to a request.

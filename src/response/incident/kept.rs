@@ -106,13 +106,18 @@ impl Kept {
         self.causes.get(cause).cloned()
     }
 
+    /// The live incident of a cause.
+    pub(super) fn live_of(&self, cause: &Cause) -> Option<String> {
+        let found = self.causes.get(cause).and_then(|id| self.incidents.get(id));
+        found.filter(|incident| incident.is_live()).map(|incident| incident.id.clone())
+    }
+
     /// The live incident that something joins: the one of its cause; else one of the same source
     /// and kind that has the key already, or any of them where there are many, or where it is not
     /// known into which window a request fell.
     pub(super) fn live(&self, cause: &Cause, notice: &Notice) -> Option<String> {
-        let of_cause = self.causes.get(cause).and_then(|id| self.incidents.get(id));
-        if let Some(incident) = of_cause.filter(|incident| incident.is_live()) {
-            return Some(incident.id.clone());
+        if let Some(id) = self.live_of(cause) {
+            return Some(id);
         }
         let live = || self.incidents.values().rev().filter(|incident| incident.is_live());
         let akin: Vec<&Arc<Incident>> = live()

@@ -113,6 +113,8 @@ pub(super) fn checked(
         is_closed: false,
         overlaps: BTreeMap::new(),
         is_dirty: false,
+        is_end_kept: false,
+        patience_unix_ms: 0,
     })
 }
 

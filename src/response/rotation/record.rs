@@ -1,6 +1,6 @@
 //! One rotation window, in memory and on disk.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use policy::{ClientIndex, GroupIndex, KeySet, Window, WindowId, WindowKind};
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,10 @@ pub(super) struct Rotation {
     pub(super) moved: HashSet<u32>,
     /// Whether there is more than is on disk.
     pub(super) is_dirty: bool,
+    /// Whether its end is on disk.
+    pub(super) is_end_kept: bool,
+    /// Until when its halt waits for the incident whose page it joins.
+    pub(super) patience_unix_ms: u64,
 }
 
 /// How a window ended.
@@ -124,15 +128,19 @@ impl Rotation {
     }
 
     /// Whether the request that halted it was not heard of yet; then it is not told yet, so that it
-    /// joins the page of that request's incident. A notice may get lost: no longer than a second.
-    pub(super) fn awaits_its_notice(&mut self, pages: &HashMap<u32, String>, now_ms: u64) -> bool {
-        let is_halt = self.end.as_ref().is_some_and(|end| end.how == Ending::Halted);
-        if !is_halt || self.is_told || self.page.is_some() {
+    /// joins the page of that request's incident. A notice may get lost: it has its patience.
+    pub(super) fn awaits_its_notice(&mut self, page: Option<&String>, now_ms: u64) -> bool {
+        if !self.is_halted() || self.is_told || self.page.is_some() {
             return false;
         }
-        self.page = self.overlaps.keys().find_map(|key| pages.get(key).cloned());
+        self.page = page.cloned();
         let first_ms = self.overlaps.values().map(|it| it.at_unix_ms).min();
-        self.page.is_none() && first_ms.is_some_and(|first| now_ms < first + NOTICE_MS)
+        let until_ms = first_ms.map_or(0, |first| first + NOTICE_MS).max(self.patience_unix_ms);
+        self.page.is_none() && now_ms < until_ms
+    }
+
+    pub(super) fn is_halted(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| end.how == Ending::Halted)
     }
 
     /// What has come of it by `now_ms` that nobody was told of.
@@ -328,6 +336,8 @@ impl Rotation {
             is_closed: header.is_closed,
             moved: HashSet::new(),
             is_dirty: false,
+            is_end_kept: false,
+            patience_unix_ms: 0,
         })
     }
 }

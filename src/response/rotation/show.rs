@@ -228,6 +228,10 @@ impl Rotation {
     fn proceed(&self, batch: usize, now_ms: u64) -> Proceed {
         let state = self.state(now_ms);
         match &self.end {
+            // What is said stays so, also after a crash.
+            Some(end) if end.how != Ending::Completed && !self.is_end_kept => {
+                return Proceed::NotYet(format!("the window is {state}; that is being written"));
+            }
             Some(end) if end.how != Ending::Completed => {
                 return Proceed::No(format!("the window is {state}: {}", end.reason));
             }

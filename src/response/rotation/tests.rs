@@ -110,7 +110,7 @@ fn a_clean_rotation_goes_from_batch_to_batch_and_completes() {
     ask(&gate, "new", 3).unwrap();
     assert_eq!(windows.proceed(&gate, &id, 3).unwrap(), Proceed::Yes);
     assert!(windows.proceed(&gate, &id, 4).is_err() && windows.proceed(&gate, &id, 0).is_err());
-    windows.follow(&gate, &[]);
+    windows.follow(&gate);
     assert_eq!(state(&gate, &id), "completed");
     assert!(gate.judgement.policy().windows.is_empty(), "it holds no longer");
     let page = windows.show(&gate, &id).unwrap();
@@ -130,11 +130,14 @@ fn an_overlap_halts_it_before_anybody_is_told_and_what_moved_stays() {
     assert!(ask(&gate, "new", 1).is_err(), "what has not moved does not");
     assert_eq!(ask(&gate, "new", 0), Ok(None), "what moved stays");
     assert_eq!(ask(&gate, "old", 2), Ok(None));
-    assert!(matches!(windows.proceed(&gate, &id, 1).unwrap(), Proceed::No(_)));
+    let asked = || windows.proceed(&gate, &id, 1).unwrap();
+    assert!(matches!(asked(), Proceed::NotYet(_)), "a crash could still forget it");
+    windows.follow(&gate);
+    assert!(matches!(asked(), Proceed::No(_)));
     let page = windows.show(&gate, &id).unwrap();
     assert_eq!((page.progress[0].progress, page.progress[2].progress), ("contested", "pending"));
     assert_eq!(page.progress[0].owner.as_deref(), Some("new"));
-    windows.follow(&gate, &[]); // its notice may still come
+    windows.follow(&gate); // its notice may still come
     assert!(windows.has_news());
     // Another document does not bring it back, nor does it lose the halt.
     gate.judgement.publish(gate.judgement.document());
@@ -185,7 +188,7 @@ fn time_opens_and_ends_it() {
     hands.set(at(SLOT, 1_000));
     assert_eq!(state(&gate, &id), "open");
     hands.set(at(SLOT, HOUR_MS));
-    gate.response.windows.follow(&gate, &[]);
+    gate.response.windows.follow(&gate);
     assert_eq!(state(&gate, &id), "expired");
     assert!(matches!(gate.response.windows.proceed(&gate, &id, 1).unwrap(), Proceed::No(_)));
     assert!(gate.judgement.policy().windows.is_empty());
