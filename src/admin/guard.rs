@@ -2,9 +2,9 @@
 //!
 //! A call that does something has two records there. `admin.quarantines.impose` is the call: who
 //! asked, when, and how it was answered, also where it was refused. `quarantine.imposed` is the
-//! act: it is there just as well when a playbook did it or time ended it, has what is needed to undo
-//! it, and is what timelines and incidents point at. So with windows and incidents. What is done to
-//! keys has the record of the call alone, with a list of the keys.
+//! act: it is there just as well when a playbook did it or time ended it, has what is needed to
+//! undo it, and is what timelines and incidents point at. So with windows and incidents. What is
+//! done to keys has the record of the call alone, with a list of the keys.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
