@@ -433,3 +433,54 @@ fn a_halt_outlives_kill_9() {
         assert_one_page(&stage);
     }
 }
+
+/// The commands of the README.
+#[test]
+fn a_person_rotates_from_the_command_line() {
+    let stage = Stage::start(10);
+    stage.all_perform(Who::Old, Who::New, 0);
+    let url = format!("http://{}", stage.address(2));
+    let admin = |arguments: &[&str]| {
+        let at = ["admin", "--url", &url, "--token-file", "token", "windows"];
+        let output = stage.world.read().run(&[&at[..], arguments].concat());
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    };
+    let keys: Vec<String> = (0..10).map(key).collect();
+    fs::write(stage.world.read().path("keys"), keys.join("\n")).unwrap();
+    let open = [
+        "open",
+        "--name",
+        "to-b",
+        "--reason",
+        "new cluster",
+        "--from",
+        "old",
+        "--to",
+        "new",
+        "--keys-file",
+        "keys",
+        "--batches",
+        "10",
+        "--minutes",
+        "120",
+    ];
+    let (is_open, said) = admin(&open);
+    assert!(is_open, "{said}");
+    let id = said.lines().find_map(|line| line.strip_prefix("id ")).unwrap().trim().to_owned();
+    assert_eq!(admin(&["proceed", &id, "--batch", "1", "--wait-s", "60"]), (true, "yes\n".into()));
+    let (may, said) = admin(&["proceed", &id, "--batch", "2"]);
+    assert!(!may && said.starts_with("not yet: 1 of 1 keys"), "{said}");
+    assert_eq!(stage.perform(Who::New, 0..1).signed, 2);
+    let (may, said) = admin(&["proceed", &id, "--batch", "2", "--wait-s", "60"]);
+    assert!(may, "{said}");
+    let (_, said) = admin(&["list"]);
+    assert!(said.contains("to-b") && said.contains("moving"), "{said}");
+    let (_, said) = admin(&["show", &id, "--each"]);
+    assert!(said.contains("pending") && said.contains("moved"), "{said}");
+    let (is_halted, said) = admin(&["halt", &id, "--reason", "the new cluster is slow"]);
+    assert!(is_halted && said.contains("halted"), "{said}");
+    assert!(admin(&["proceed", &id, "--batch", "2"]).1.starts_with("no: "));
+    assert!(admin(&["close", &id, "--reason", "another follows"]).0);
+    assert!(!admin(&["close", &id, "--reason", "again"]).0, "once");
+}
