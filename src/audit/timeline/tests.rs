@@ -236,3 +236,17 @@ fn a_day_of_one_key_out_of_100_000_comes_within_a_second() {
     );
     assert!(worst < Duration::from_secs(1));
 }
+
+#[test]
+fn a_block_goes_with_its_segment_also_while_no_other_is_begun() {
+    let mut book = Book::new();
+    let first = book.path.clone();
+    book.write(&decision(1, 0));
+    book.begin();
+    let block = first.with_extension("index");
+    book.timeline.catch_up().unwrap();
+    assert!(block.exists());
+    fs::remove_file(&first).unwrap();
+    book.timeline.catch_up().unwrap();
+    assert!(!block.exists());
+}
