@@ -195,9 +195,12 @@ impl Machine {
             prop_assert!(history.allows_vote(&new), "{new:?} beside {:?}", history.votes);
             history.votes.push(new);
         } else if !history.is_disabled && history.lies_behind_vote(&new) {
-            // Only a record that was written when its vote was lost may stand in the way.
+            // Only a record that was written when its vote was lost may stand in the way: by its
+            // target, or, once an import has brought that target, by its source alone.
             let unknown = held.is_some_and(|it| {
-                !history.votes.iter().any(|old| old.target_epoch >= it.target_epoch)
+                let votes = &history.votes;
+                !votes.iter().any(|old| old.target_epoch >= it.target_epoch)
+                    || !votes.iter().any(|old| old.source_epoch >= it.source_epoch)
             });
             prop_assert!(unknown, "{new:?} refused: {verdict:?} after {:?}", history.votes);
         }
