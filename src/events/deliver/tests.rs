@@ -27,12 +27,14 @@ struct World {
 }
 
 /// Keeps tokio from turning the clock by itself: a task on its other threads stands for that.
-struct Held(#[allow(dead_code)] std::sync::mpsc::Sender<()>);
+struct Held {
+    _release: std::sync::mpsc::Sender<()>, // dropped, it lets the clock go
+}
 
 fn hold_clock() -> Held {
     let (release, held) = std::sync::mpsc::channel::<()>();
     tokio::task::spawn_blocking(move || held.recv());
-    Held(release)
+    Held { _release: release }
 }
 
 fn sink(dir: &Path, name: &str, kind: SinkKind, stand_in: &StandIn) -> SinkSettings {

@@ -16,7 +16,7 @@ fn a_thousand_keys_come_and_go_while_others_are_signed_for() {
 }
 
 #[test]
-#[ignore = "soak: minutes; run by hand with --nocapture"]
+#[ignore = "minutes: `make soak` runs it"]
 fn soak_ten_thousand_keys_come_and_go_while_others_are_signed_for() {
     come_and_go(10_000, 10_000);
 }
